@@ -1,0 +1,417 @@
+"""Article → Quotes: a token classifier marks content, cue and source; a linker joins them into quotes.
+
+Three tag layers (one a part) are decided per word, so a source nested in a content can be found. A span
+is whole by construction: the decoder never starts one inside (Viterbi over begin / inside / outside).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onrecord.inference import Floats, Ints, Model, Pieces, Row, softmax
+from onrecord.records import (
+    CLOSING_MARKS,
+    OPENING_MARKS,
+    QUOTATION_MARKS,
+    STRAIGHT_MARK,
+    Quote,
+    QuoteType,
+    Span,
+)
+
+PARTS = ("content", "cue", "source")
+OUTSIDE, BEGIN, INSIDE = 0, 1, 2
+# What a content can be linked to: its cue, its source, an earlier content of the same quote.
+RELATIONS = ("cue", "source", "content")
+DISTANCE_BUCKETS = 16
+SHAPES = 12
+MAX_LINK_WORDS = 300
+
+_WORD = re.compile(r"\d+(?:[.,:]\d+)*(?!\w)|\w+(?:[’'\-‐]\w+)*|[^\w\s]")
+_BREAK = re.compile(r"\n\s*\n|\n(?=\s*[“\"«„—–-])")
+
+WordSpan = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a text as code points `[start, end)`, and the paragraph number of each."""
+
+    starts: Ints
+    ends: Ints
+    paragraphs: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def split_words(text: str) -> Words:
+    """Words and single marks of `text`, in order; paragraphs are parted by empty lines."""
+    bounds = np.array([match.span() for match in _WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
+    breaks = np.array([match.end() for match in _BREAK.finditer(text)], dtype=np.int64)
+    return Words(bounds[:, 0], bounds[:, 1], np.searchsorted(breaks, bounds[:, 0], side="right"))
+
+
+def word_types(text: str, words: Words) -> Ints:
+    """Type id of each word, below SHAPES: its letter case, and whether a paragraph begins with it.
+
+    The base model's vocabulary knows neither capitals nor line breaks, and both tell where sources are.
+    """
+    types = np.zeros(len(words), dtype=np.int64)
+    for index, (start, end) in enumerate(zip(words.starts.tolist(), words.ends.tolist(), strict=True)):
+        word = text[start:end]
+        if word[0].isdigit():
+            types[index] = 3
+        elif not word[0].isalpha():
+            types[index] = 4
+        elif word.isupper() and len(word) > 1:
+            types[index] = 2
+        elif word[0].isupper():
+            types[index] = 1
+    if len(words):
+        first = np.flatnonzero(np.diff(words.paragraphs, prepend=-1))
+        types[first] += SHAPES // 2
+    return types
+
+
+def align(words: Words, pieces: Pieces) -> tuple[Words, Ints, Ints]:
+    """The words that have a piece, for each of them its first piece, and for each piece its word.
+
+    A word of characters that the tokenizer drops (a stray control character) has no piece.
+    """
+    known = np.unique(np.searchsorted(words.starts, pieces.starts, side="right") - 1)
+    known = known[known >= 0]
+    words = Words(words.starts[known], words.ends[known], words.paragraphs[known])
+    owner = np.maximum(np.searchsorted(words.starts, pieces.starts, side="right") - 1, 0)
+    first = np.searchsorted(owner, np.arange(len(words)), side="left")
+    return words, first, owner
+
+
+def windows(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
+    """Windows `[start, end)` over `count` pieces that share `overlap` pieces with the next one."""
+    result, start = [], 0
+    while True:
+        end = min(start + size, count)
+        result.append((start, end))
+        if end == count:
+            return result
+        start = end - overlap
+
+
+def distance_bucket(distance: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bucket of a signed distance in words, below DISTANCE_BUCKETS: finer near zero, sign kept."""
+    half = DISTANCE_BUCKETS // 2
+    size = np.minimum(np.log2(1 + np.abs(distance)).astype(np.int64), half - 1)
+    return np.where(distance >= 0, half + size, half - 1 - size)
+
+
+@dataclass(frozen=True)
+class WordScores:
+    """What the model says of each word: tag scores (words × 3 parts × 3 tags) and link vectors.
+
+    `queries` and `keys` are words × 3 relations × width, `nulls` words × 3 relations.
+    """
+
+    tags: Floats
+    queries: Floats
+    keys: Floats
+    nulls: Floats
+
+
+class Extractor:
+    """Finds quotes with one extraction model."""
+
+    def __init__(self, model: Model, batch_tokens: int) -> None:
+        self.model = model
+        self._batch_tokens = batch_tokens
+        settings = model.settings
+        self._window, self._overlap = int(settings["window_tokens"]), int(settings["overlap_tokens"])
+        self._bias = np.asarray(settings["link_bias"], dtype=np.float32)
+        self._keep = float(settings["min_content_probability"])
+
+    def extract(self, text: str) -> list[Quote]:
+        """All quotes of `text`, ordered by where their content begins."""
+        pieces = self.model.tokenize(text)
+        words, first, owner = align(split_words(text), pieces)
+        if not len(words):
+            return []
+        scores = self._score(text, words, pieces, first, owner)
+        spans = [viterbi_spans(scores.tags[:, layer]) for layer in range(len(PARTS))]
+        # A span that runs over a paragraph break is two: contents never hold an empty line.
+        spans = [split_at_breaks(layer, words.paragraphs) for layer in spans]
+        quotes = self._link(text, words, scores, spans)
+        return sorted(quotes, key=lambda quote: (quote.content[0].start, quote.content[0].end))
+
+    def _score(self, text: str, words: Words, pieces: Pieces, first: Ints, owner: Ints) -> WordScores:
+        types = word_types(text, words)[owner]
+        bounds = windows(len(pieces.ids), self._window - 2, self._overlap)
+        rows = [window_row(self.model.cls, self.model.sep, pieces.ids, types, start, end) for start, end in bounds]
+        outputs = self.model.run(rows, self._batch_tokens)
+        # Each word is read in the window where it stands farthest from an edge.
+        margin = np.full(len(words), -1, dtype=np.int64)
+        picked = np.zeros((len(words), 2), dtype=np.int64)
+        for index, (start, end) in enumerate(bounds):
+            inside = np.flatnonzero((first >= start) & (first < end))
+            room = np.minimum(
+                first[inside] - start if start else np.full(len(inside), len(pieces.ids)),
+                end - 1 - first[inside] if end < len(pieces.ids) else np.full(len(inside), len(pieces.ids)),
+            )
+            better = room > margin[inside]
+            margin[inside[better]] = room[better]
+            picked[inside[better]] = np.stack(
+                [np.full(better.sum(), index), first[inside[better]] - start + 1], axis=1
+            )
+
+        def gather(name: str, *shape: int) -> Floats:
+            width = outputs[0][name].shape[-1]
+            values = np.empty((len(words), width), dtype=np.float32)
+            for index, output in enumerate(outputs):
+                here = picked[:, 0] == index
+                values[here] = output[name][picked[here, 1]]
+            return values.reshape(len(words), *shape)
+
+        return WordScores(
+            gather("tags", len(PARTS), 3),
+            gather("queries", len(RELATIONS), -1),
+            gather("keys", len(RELATIONS), -1),
+            gather("nulls", len(RELATIONS)),
+        )
+
+    def _link(self, text: str, words: Words, scores: WordScores, spans: list[list[WordSpan]]) -> list[Quote]:
+        contents, cues, sources = spans
+        probability = softmax(scores.tags[:, 0])
+        contents = [
+            span for span in contents if 1 - probability[span[0] : span[1], OUTSIDE].mean() >= self._keep
+        ]
+        starts = [[start for start, _ in cues], [start for start, _ in sources]]
+        groups: list[_Group] = []
+        member: list[_Group] = []
+        for index, span in enumerate(contents):
+            near = [j for j in range(max(0, index - 8), index) if span[0] - contents[j][1] <= MAX_LINK_WORDS]
+            before = self._relate(scores, 2, span, [contents[j] for j in near])
+            best = int(before.argmax())
+            if best < len(near):
+                group = member[near[best]]
+            else:
+                group = _Group([], np.zeros(len(cues) + 1), np.zeros(len(sources) + 1))
+                groups.append(group)
+            group.contents.append(span)
+            member.append(group)
+            for relation, candidates, totals in ((0, cues, group.cue_scores), (1, sources, group.source_scores)):
+                low, high = np.searchsorted(starts[relation], (span[0] - MAX_LINK_WORDS, span[1] + MAX_LINK_WORDS))
+                chosen = self._relate(scores, relation, span, candidates[low:high])
+                full = np.full(len(candidates), -20.0)
+                full[low:high] = chosen[:-1]
+                totals[:-1] += full
+                totals[-1] += chosen[-1]
+        quotes = []
+        for group in _merge_by_cue(groups, len(cues)):
+            cue = group.best(group.cue_scores, cues)
+            source = group.best(group.source_scores, sources)
+            if cue is None and source is None:
+                continue
+            quote = self._quote(text, words, group.contents, cue, source)
+            if quote is not None:
+                quotes.append(quote)
+        return quotes
+
+    def _relate(self, scores: WordScores, relation: int, span: WordSpan, others: Sequence[WordSpan]) -> Floats:
+        """Log-probabilities that `span` belongs to each of `others`, and last that it belongs to none."""
+        query = _ends_mean(scores.queries[:, relation], span)
+        null = _ends_mean(scores.nulls[:, relation], span)
+        if not others:
+            return np.zeros(1, dtype=np.float32)
+        keys = np.stack([_ends_mean(scores.keys[:, relation], other) for other in others])
+        values = keys @ query / np.sqrt(len(query))
+        values = values + self._bias[relation][distance_bucket(span_distance(span, others))]
+        return np.log(softmax(np.append(values, null)) + 1e-9)
+
+    def _quote(
+        self, text: str, words: Words, contents: list[WordSpan], cue: WordSpan | None, source: WordSpan | None
+    ) -> Quote | None:
+        """Make the record; words of the cue and source are cut out of the content around them."""
+        cut = [span for span in (cue, source) if span is not None]
+        left: list[WordSpan] = contents
+        for hole in cut:
+            left = [piece for span in left for piece in _without(span, hole)]
+        spans = [content for span in left if (content := content_span(text, words, span)) is not None]
+        if not spans:
+            return None
+        return Quote(
+            type=quote_type([span.text for span in spans]),
+            content=tuple(sorted(spans, key=lambda span: span.start)),
+            cue=(_to_span(text, words, cue),) if cue else (),
+            source=(_to_span(text, words, source),) if source else (),
+        )
+
+
+@dataclass
+class _Group:
+    """Contents that make one quote, with summed log-probabilities for each cue, each source, and none."""
+
+    contents: list[WordSpan]
+    cue_scores: NDArray[np.float64]
+    source_scores: NDArray[np.float64]
+
+    @staticmethod
+    def best(totals: NDArray[np.float64], spans: Sequence[WordSpan]) -> WordSpan | None:
+        index = int(totals.argmax())
+        return spans[index] if index < len(spans) else None
+
+
+def _merge_by_cue(groups: list[_Group], cues: int) -> list[_Group]:
+    """One record a cue: groups that chose the same cue are one quote."""
+    by_cue: dict[int, _Group] = {}
+    merged = []
+    for group in groups:
+        cue = int(group.cue_scores.argmax())
+        if cue < cues and cue in by_cue:
+            kept = by_cue[cue]
+            kept.contents += group.contents
+            kept.cue_scores += group.cue_scores
+            kept.source_scores += group.source_scores
+        else:
+            merged.append(group)
+            if cue < cues:
+                by_cue[cue] = group
+    return merged
+
+
+def _ends_mean(values: Floats, span: WordSpan) -> Floats:
+    result: Floats = (values[span[0]] + values[span[1] - 1]) / 2
+    return result
+
+
+def span_distance(span: WordSpan, others: Sequence[WordSpan]) -> NDArray[np.int64]:
+    """Signed gaps in words from `span` to each of `others`; negative: the other stands before."""
+    gaps = [
+        other[0] - span[1] if other[0] >= span[1] else min(other[1] - span[0], 0) - 1 if other[1] <= span[0] else 0
+        for other in others
+    ]
+    return np.asarray(gaps, dtype=np.int64)
+
+
+def window_row(cls: int, sep: int, ids: Ints, types: Ints, start: int, end: int) -> Row:
+    """The model input for pieces `[start, end)`."""
+    return Row(
+        np.concatenate([[cls], ids[start:end], [sep]]).astype(np.int64),
+        np.concatenate([[0], types[start:end], [0]]).astype(np.int64),
+    )
+
+
+def viterbi_spans(scores: Floats) -> list[WordSpan]:
+    """The best sequence of begin / inside / outside tags in which no span starts inside, as word spans.
+
+    Args:
+        scores: Words × 3 tag scores (outside, begin, inside), in log space up to a constant a word.
+    """
+    count = len(scores)
+    if not count:
+        return []
+    logs = np.log(softmax(scores) + 1e-9)
+    back = np.zeros((count, 3), dtype=np.int64)
+    best = np.array([logs[0, OUTSIDE], logs[0, BEGIN], -np.inf])
+    for index in range(1, count):
+        closed = OUTSIDE if best[OUTSIDE] >= max(best[BEGIN], best[INSIDE]) else (
+            BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE
+        )
+        opened = BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE
+        back[index] = closed, closed, opened
+        best = np.array(
+            [best[closed] + logs[index, 0], best[closed] + logs[index, 1], best[opened] + logs[index, 2]]
+        )
+    tag = int(best.argmax())
+    tags = [tag]
+    for index in range(count - 1, 0, -1):
+        tag = int(back[index, tag])
+        tags.append(tag)
+    tags.reverse()
+    spans: list[WordSpan] = []
+    start = None
+    for index, tag in enumerate([*tags, OUTSIDE]):
+        if start is not None and tag != INSIDE:
+            spans.append((start, index))
+            start = None
+        if tag == BEGIN:
+            start = index
+    return spans
+
+
+def split_at_breaks(spans: list[WordSpan], paragraphs: Ints) -> list[WordSpan]:
+    """Cut word spans where a paragraph ends."""
+    result: list[WordSpan] = []
+    for start, end in spans:
+        cuts = [start, *(start + 1 + np.flatnonzero(np.diff(paragraphs[start:end]))).tolist(), end]
+        result += list(zip(cuts, cuts[1:], strict=False))
+    return result
+
+
+def _without(span: WordSpan, hole: WordSpan) -> list[WordSpan]:
+    if hole[1] <= span[0] or span[1] <= hole[0]:
+        return [span]
+    pieces = [(span[0], hole[0]), (hole[1], span[1])]
+    return [piece for piece in pieces if piece[0] < piece[1]]
+
+
+def _to_span(text: str, words: Words, span: WordSpan) -> Span:
+    return Span.of(text, int(words.starts[span[0]]), int(words.ends[span[1] - 1]))
+
+
+def content_span(text: str, words: Words, span: WordSpan) -> Span | None:
+    """The content in code points, tidied: quotation marks inside, stray punctuation outside."""
+    start, end = int(words.starts[span[0]]), int(words.ends[span[1] - 1])
+    while start < end and (text[start] in ",;:." or text[start].isspace() or text[start] in CLOSING_MARKS):
+        # A mark that opens the wrong way round (”The issue…) still opens: only drop it before a space.
+        if text[start] in CLOSING_MARKS and start + 1 < end and not text[start + 1].isspace():
+            break
+        start += 1
+    while start < end and (text[end - 1] in ",;:" or text[end - 1].isspace() or text[end - 1] in "“«„"):
+        if text[end - 1] in "“«„" and end - 2 >= start and not text[end - 2].isspace():
+            break
+        end -= 1
+    if start > 0 and text[start - 1] in OPENING_MARKS + STRAIGHT_MARK and text[start] not in QUOTATION_MARKS:
+        start -= 1
+    if end < len(text) and text[end] in CLOSING_MARKS + STRAIGHT_MARK and text[end - 1] not in QUOTATION_MARKS:
+        end += 1
+    inner = text[start:end]
+    closed = inner[-1:] == "." and not any(mark in inner for mark in QUOTATION_MARKS)
+    if closed and not inner[:-1].endswith(("U.S", "U.N", "etc")):
+        end -= 1
+    if not any(character.isalnum() for character in text[start:end]):
+        return None
+    return Span.of(text, start, end)
+
+
+def quote_type(contents: Sequence[str]) -> QuoteType:
+    """Direct, indirect or mixed, by the quotation marks of the content's spans."""
+    wholly = [_wholly_marked(content) for content in contents]
+    if all(wholly):
+        return "direct"
+    marked = any(mark in content for content in contents for mark in QUOTATION_MARKS)
+    return "mixed" if marked else "indirect"
+
+
+def _wholly_marked(content: str) -> bool:
+    """Whether quotation marks enclose all of `content`; one missing mark at an end is forgiven."""
+    body = content.strip().rstrip(".,;:!?…")
+    marks = [index for index, character in enumerate(body) if character in QUOTATION_MARKS]
+    if not marks:
+        return False
+    opens, closes = marks[0] == 0, marks[-1] == len(body) - 1
+    inner = [index for index in marks if 0 < index < len(body) - 1]
+    if not inner:
+        return opens or closes
+    if not (opens and closes) or body[0] == STRAIGHT_MARK:
+        return False
+    # “A” and “B” is a paraphrase with marked words: the first mark is closed before the end.
+    depth = 0
+    for character in body[:-1]:
+        depth += (character in OPENING_MARKS) - (character in CLOSING_MARKS)
+        if depth == 0:
+            return False
+    return True

@@ -1,0 +1,178 @@
+"""The one place that runs a model: load a model folder, check it, tokenize, batch by a token budget, give scores.
+
+A model folder holds `model.onnx`, `tokenizer.json`, `settings.json`, `card.md` and `checksums.json`
+(SHA-256 of every other file). Nothing in it is executed but the ONNX graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+FORMAT = "onrecord.model/1"
+FILES = ("model.onnx", "tokenizer.json", "settings.json", "card.md")
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class ModelError(RuntimeError):
+    """A model folder that can't be used; the text names the folder, the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A text as word pieces: ids, and the code points `[start, end)` that each stands for."""
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model input: word-piece ids, special ones included, and the type id of each."""
+
+    ids: Ints
+    types: Ints
+
+
+class Model:
+    """A loaded model folder. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.settings, checksum = _read_folder(folder)
+        self.name = f"{self.settings['name']}@{checksum[:12]}"
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.cls, self.sep, self.pad, self.mask = (
+            int(self._tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
+        )
+
+    def tokenize(self, text: str) -> Pieces:
+        """Cut `text` into word pieces, without special ones and without a limit of length."""
+        return tokenize(self._tokenizer, text)
+
+    def run(self, rows: Sequence[Row], batch_tokens: int) -> list[dict[str, Floats]]:
+        """Scores of each row, in the order given.
+
+        Rows are taken in their order, so that equal calls make equal batches: in a quantized model a
+        row's scores depend slightly on what shares its batch.
+
+        Args:
+            rows: Model inputs.
+            batch_tokens: Most word pieces, padding included, in one pass.
+
+        Returns:
+            For each row, the model's outputs by name, without padding where they are per piece.
+        """
+        results: list[dict[str, Floats]] = []
+        start = 0
+        while start < len(rows):
+            longest, end = 0, start
+            while end < len(rows):
+                grown = max(longest, len(rows[end].ids))
+                if end > start and grown * (end + 1 - start) > batch_tokens:
+                    break
+                longest, end = grown, end + 1
+            results += self._pass(rows[start:end], longest)
+            start = end
+        return results
+
+    def _pass(self, rows: Sequence[Row], longest: int) -> list[dict[str, Floats]]:
+        ids = np.full((len(rows), longest), self.pad, dtype=np.int64)
+        types = np.zeros_like(ids)
+        attention = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row.ids)] = row.ids
+            types[index, : len(row.ids)] = row.types
+            attention[index, : len(row.ids)] = 1
+        inputs = {"input_ids": ids, "attention_mask": attention, "token_type_ids": types}
+        outputs = self._session.run(self._outputs, inputs)
+        per_piece = set(self.settings.get("per_piece_outputs", ()))
+        return [
+            {
+                name: values[index, : len(row.ids)] if name in per_piece else values[index]
+                for name, values in zip(self._outputs, outputs, strict=True)
+            }
+            for index, row in enumerate(rows)
+        ]
+
+
+def tokenize(tokenizer: Tokenizer, text: str) -> Pieces:
+    """Cut `text` into word pieces with their offsets in code points, special pieces left out."""
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    return Pieces(np.asarray(encoding.ids, dtype=np.int64), offsets[:, 0], offsets[:, 1])
+
+
+def softmax(scores: Floats, temperature: float = 1.0) -> Floats:
+    """Probabilities over the last axis; `temperature` above one makes them less sure."""
+    scaled = scores / temperature
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    exponents = np.exp(scaled)
+    result: Floats = exponents / exponents.sum(axis=-1, keepdims=True)
+    return result
+
+
+_loaded: dict[tuple[str, int, int], Model] = {}
+_loading = threading.Lock()
+
+
+def load_model(folder: Path, threads: int) -> Model:
+    """Load a model folder; the same unchanged folder is loaded once a process.
+
+    Raises:
+        ModelError: when the folder or a file is missing, damaged or of another format.
+    """
+    checksums = folder / "checksums.json"
+    stamp = checksums.stat().st_mtime_ns if checksums.is_file() else 0
+    key = (os.path.realpath(folder), stamp, threads)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = Model(folder, threads)
+        return _loaded[key]
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `checksums.json` for a model folder whose other files are in place."""
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Any], str]:
+    remedy = "Train it with `make models`, or name another folder in the config."
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder. {remedy}")
+    try:
+        sums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}/checksums.json: missing or damaged. {remedy}") from error
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"{path}: missing. {remedy}")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(name):
+            raise ModelError(f"{path}: its SHA-256 is not the one in checksums.json; the file is damaged. {remedy}")
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    if settings.get("format") != FORMAT:
+        raise ModelError(f"{folder}/settings.json: format {settings.get('format')!r}, expected {FORMAT!r}. {remedy}")
+    return settings, str(sums["model.onnx"])

@@ -1,0 +1,199 @@
+"""The records that pass between the rooms: Article, Quote, Statement, and their JSON Lines form.
+
+Offsets are Unicode code points into `Article.text`, exactly as read. Ids are hashes of content, so the
+same input always gives the same ids and bytes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA_VERSION = "onrecord.statement/1"
+
+QuoteType = Literal["direct", "indirect", "mixed"]
+Attitude = Literal["favor", "against", "neutral"]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+# Labels of the codebook that every conflict has, beside the parties that its config declares.
+JOINT, OTHER, UNKNOWN = "joint", "other", "unknown"
+NO_STANCE = "none"
+ATTITUDES: tuple[Attitude, ...] = ("favor", "against", "neutral")
+
+OPENING_MARKS = "“«„‟"
+CLOSING_MARKS = "”»"
+STRAIGHT_MARK = '"'
+QUOTATION_MARKS = OPENING_MARKS + CLOSING_MARKS + STRAIGHT_MARK
+
+
+class RecordError(ValueError):
+    """A record that does not fit its text or its schema."""
+
+
+def stable_hash(*parts: object, length: int = 16) -> str:
+    """Hash `parts` to `length` hexadecimal digits; equal parts always give equal digits."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True, default=str).encode()).hexdigest()[:length]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Article(_Record):
+    """One news text. `text` is untouched: newlines, marks and odd characters stay as they were read."""
+
+    text: str
+    id: str = ""
+    title: str | None = None
+    date: dt.date | None = None
+    outlet: str | None = None
+    url: str | None = None
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Give an article without an id one that its content determines."""
+        if not self.id:
+            object.__setattr__(self, "id", stable_hash(self.text, self.title, self.date, self.outlet, self.url))
+
+
+class Span(_Record):
+    """`text` is what stands at `[start, end)` of the article, in code points."""
+
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=1)]
+    text: str
+
+    @classmethod
+    def of(cls, text: str, start: int, end: int) -> Span:
+        """Cut the span out of the article's `text`."""
+        return cls(start=start, end=end, text=text[start:end])
+
+
+class Quote(_Record):
+    """A passage presented as said, written or held by a source; each part in the order of the text."""
+
+    type: QuoteType
+    content: tuple[Span, ...]
+    cue: tuple[Span, ...] = ()
+    source: tuple[Span, ...] = ()
+
+    def spans(self) -> Iterator[Span]:
+        """All spans of the quote, part by part."""
+        yield from self.content
+        yield from self.cue
+        yield from self.source
+
+
+class Speaker(_Record):
+    """Who the source refers to. `kind` says what sort of name was resolved."""
+
+    name: str
+    kind: Literal["person", "body", "group", "document", "unknown"]
+    office: str | None = None
+    registry_id: str | None = None
+
+
+class Party(_Record):
+    """On whose behalf the speaker speaks. `evidence` is the way it was found and the words that decided."""
+
+    label: str
+    evidence: str
+
+
+class Judgement(_Record):
+    """A label with the calibrated probability that it is right."""
+
+    label: str
+    confidence: Probability
+
+
+class StanceJudgement(Judgement):
+    """`probabilities` holds every stance label of the conflict and sums to one, up to rounding."""
+
+    probabilities: dict[str, Probability]
+
+
+class Statement(_Record):
+    """A quote with its speaker, party, stance and attitudes: one line of the output."""
+
+    schema_version: Literal["onrecord.statement/1"] = Field(default=SCHEMA_VERSION, alias="schema")
+    id: str
+    article_id: str
+    date: dt.date | None
+    outlet: str | None = None
+    url: str | None = None
+    type: QuoteType
+    content: tuple[Span, ...]
+    cue: tuple[Span, ...]
+    source: tuple[Span, ...]
+    speaker: Speaker
+    party: Party
+    stance: StanceJudgement
+    toward: dict[str, Judgement]
+    divergent: bool
+    models: dict[str, str]
+
+    def check_against(self, text: str) -> None:
+        """Raise RecordError unless every span says what stands in `text` at its offsets."""
+        for span in (*self.content, *self.cue, *self.source):
+            if text[span.start : span.end] != span.text:
+                raise RecordError(
+                    f"statement {self.id}: characters {span.start}-{span.end} of article {self.article_id} "
+                    f"read {text[span.start : span.end]!r}, the record says {span.text!r}"
+                )
+
+    def to_json(self) -> str:
+        """One line of JSON Lines, without the newline; keys in the schema's order."""
+        return self.model_dump_json(by_alias=True)
+
+
+def is_divergent(party: str, stance: str) -> bool:
+    """Whether words voice a declared line that is not the speaker's own.
+
+    `none` is no line, and of an unknown party nothing can be said.
+    """
+    return stance != NO_STANCE and party not in (UNKNOWN, stance)
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema of a statement line (draft 2020-12)."""
+    schema = Statement.model_json_schema(by_alias=True, mode="serialization")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_VERSION,
+        **schema,
+    }
+
+
+def write_statements(statements: Iterable[Statement], stream: Any) -> int:
+    """Write statements as JSON Lines to a text stream; returns how many."""
+    count = 0
+    for statement in statements:
+        stream.write(statement.to_json() + "\n")
+        count += 1
+    return count
+
+
+def read_statements(path: Path) -> Iterator[Statement]:
+    """Read statements back from JSON Lines.
+
+    Raises:
+        RecordError: naming file, line and field of the first record that does not fit the schema.
+    """
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield Statement.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"]) or "the line"
+                raise RecordError(
+                    f"{path}:{number}: {where}: {first['msg']}. Expected one {SCHEMA_VERSION} record a line."
+                ) from error
