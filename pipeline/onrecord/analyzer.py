@@ -7,9 +7,9 @@ from pathlib import Path
 
 from onrecord.attribution import Attributor
 from onrecord.config import AnalyzeConfig, ConfigError, ConflictConfig, load, load_registry, resolve, resource_root
-from onrecord.extraction import Extractor
+from onrecord.extraction import Extractor, Reading
 from onrecord.inference import ModelError, load_model
-from onrecord.records import Article, Quote, Statement, is_divergent, stable_hash
+from onrecord.records import UNKNOWN, Article, Quote, Statement, is_divergent, stable_hash
 from onrecord.stance import StanceClassifier
 
 DEFAULT_CONFIG = Path("configs/analyze/default.yaml")
@@ -50,6 +50,11 @@ class Analyzer:
         stance = load_model(resolve(path, settings.stance_model), settings.threads)
         if "link_bias" not in extraction.settings:
             raise ModelError(f"{resolve(path, settings.extraction_model)}: not an extraction model; check `extraction_model`")
+        if set(extraction.settings["party_labels"]) != set(conflict.party_labels) - {UNKNOWN}:
+            raise ConfigError(
+                f"{path}: the extraction model tells apart {', '.join(extraction.settings['party_labels'])}, the conflict "
+                f"{conflict.name!r} other parties; train one for it, or name its own in `extraction_model`"
+            )
         if "stances" not in stance.settings:
             raise ModelError(f"{resolve(path, settings.stance_model)}: not a stance model; check `stance_model`")
         classifier = StanceClassifier(stance, settings.batch_tokens)
@@ -58,20 +63,29 @@ class Analyzer:
                 f"{path}: the stance model answers {', '.join(classifier.labels)}, the conflict {conflict.name!r} declares "
                 f"{', '.join(conflict.stance_labels)}; train a model for it, or name its own in `stance_model`"
             )
-        return cls(conflict, Extractor(extraction, settings.batch_tokens), Attributor(conflict, registry), classifier)
+        return cls(
+            conflict,
+            Extractor(extraction, settings.batch_tokens),
+            Attributor(conflict, registry, settings.min_context),
+            classifier,
+        )
 
     def analyze(self, article: Article) -> list[Statement]:
         """The article's statements, ordered by where their content begins."""
-        return self.complete(article, self.extractor.extract(article.text))
+        reading = self.extractor.read(article.text)
+        return self.complete(article, self.extractor.extract(reading), reading)
 
     def analyze_many(self, articles: Iterable[Article]) -> Iterator[tuple[Article, list[Statement]]]:
         """Each article with its statements, one at a time as the input gives them."""
         for article in articles:
             yield article, self.analyze(article)
 
-    def complete(self, article: Article, quotes: Sequence[Quote]) -> list[Statement]:
-        """Statements for quotes that are already found: speakers, parties, stance and attitudes added."""
-        attributed = self.attributor.attribute(article, quotes)
+    def complete(self, article: Article, quotes: Sequence[Quote], reading: Reading | None = None) -> list[Statement]:
+        """Statements for quotes that are already found: speakers, parties, stance and attitudes added.
+
+        `reading` spares a second pass of the extraction model where it has read the article.
+        """
+        attributed = self.attributor.attribute(article, quotes, reading or self.extractor.read(article.text))
         judged = self.classifier.judge(article.text, quotes)
         statements = []
         for quote, (speaker, party), (stance, toward) in zip(quotes, attributed, judged, strict=True):

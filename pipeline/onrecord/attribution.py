@@ -1,8 +1,9 @@
 """Quotes → speakers and parties: names, roles and pronouns resolved in the text, parties by recorded evidence.
 
 The party of a speaker comes from, in this order of trust: the *words* beside the mention, the *registry* at
-the article's date, a *metonym* or body, the group's other *mention*, the party last named in the *context* of
-an office that names none. What none of these tells stays `unknown`. Which way decided is in the output.
+the article's date, a *metonym* or body, the group's other *mention*; last the *context*, when the extraction
+model is sure of it from the words around the source. What none of these tells stays `unknown`. Which way
+decided is in the output.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from onrecord.config import ConflictConfig, RegistryConfig, RegistryEntry
+import numpy as np
+
+from onrecord.config import ConflictConfig, Names, RegistryConfig, RegistryEntry
+from onrecord.extraction import Reading
+from onrecord.inference import softmax
 from onrecord.records import JOINT, OTHER, UNKNOWN, Article, Party, Quote, Span, Speaker
 
 SpeakerKind = Literal["person", "body", "group", "document", "unknown"]
@@ -25,36 +30,126 @@ PRONOUNS_MANY = {"they", "we", "them", "both", "the two", "the pair", "the two s
 PRONOUNS_BODY = {"it", "its", "which"}
 
 # Nouns and titles of offices in English: a name beside one of them is a person in that office.
-_OFFICES = """minister ministers premier president presidents spokesman spokeswoman spokesperson spokespeople ambassador ambassadors envoy
-envoys representative representatives delegate delegation speaker secretary chair chairman chairwoman chairperson co-chair co-chairs cochair head
-heads chief director deputy deputies vice-speaker adviser advisor advisers aide assistant ombudsman ombudswoman ombudsperson defender commander
-colonel general major lieutenant captain sergeant officer officers corporal private admiral governor mayor prosecutor judge justice lawmaker lawmakers mp mps
-legislator parliamentarian senator congressman congresswoman commissioner mediator mediators negotiator negotiators diplomat diplomats official officials
-member members leader leaders chancellor counsellor counselor attaché attache rapporteur monitor monitors observer coordinator inspector
-administrator agent consul plenipotentiary soldier soldiers serviceman press-secretary press-service undersecretary emissary prefect
-chargé deputy-head elder councillor councilor chaplain conscript reservist gunner sapper engineer surveyor cartographer""".split()
-_BODIES = """ministry ministries government parliament army military office service services agency committee commission council assembly
-contingent command administration authorities side group court presidency department embassy mission secretariat party faction bloc union centre center
-headquarters board bureau directorate police forces fund staff""".split()
-_DOCUMENTS = """statement communiqué communique declaration report letter document text note resolution decree bulletin release paper
-memorandum message post readout read-out transcript summary briefing dispatch protocol article tweet ruling order judgment""".split()
-_TITLES = {"mr", "mrs", "ms", "dr", "prof", "gen", "col", "maj", "lt", "capt", "sgt", "sir", "lord", "baroness", "father"}
-_FEMALE = {"spokeswoman", "chairwoman", "ombudswoman", "congresswoman", "mrs", "ms", "mother", "widow", "daughter", "sister", "baroness", "wife"}
+_OFFICES = frozenset(
+    """
+    minister ministers premier president presidents spokesman spokeswoman spokesperson spokespeople ambassador
+    ambassadors envoy envoys representative representatives delegate delegation speaker secretary chair chairman
+    chairwoman chairperson co-chair co-chairs cochair head heads chief director deputy deputies vice-speaker
+    adviser advisor advisers aide assistant ombudsman ombudswoman ombudsperson defender commander colonel
+    general major lieutenant captain sergeant officer officers corporal private admiral governor mayor
+    prosecutor judge justice lawmaker lawmakers mp mps legislator parliamentarian senator congressman
+    congresswoman commissioner mediator mediators negotiator negotiators diplomat diplomats official officials
+    member members leader leaders chancellor counsellor counselor attaché attache rapporteur monitor monitors
+    observer coordinator inspector administrator agent consul plenipotentiary soldier soldiers serviceman
+    press-secretary press-service undersecretary emissary prefect chargé deputy-head elder councillor councilor
+    chaplain conscript reservist gunner sapper engineer surveyor cartographer
+    """.split()
+)
+_BODIES = frozenset(
+    """
+    ministry ministries government parliament army military office service services agency committee commission
+    council assembly contingent command administration authorities side group court presidency department
+    embassy mission secretariat party faction bloc union centre center headquarters board bureau directorate
+    police forces fund staff
+    """.split()
+)
+_DOCUMENTS = frozenset(
+    """
+    statement communiqué communique declaration report letter document text note resolution decree bulletin
+    release paper memorandum message post readout read-out transcript summary briefing dispatch protocol article
+    tweet ruling order judgment
+    """.split()
+)
+_TITLES = {
+    "mr",
+    "mrs",
+    "ms",
+    "dr",
+    "prof",
+    "gen",
+    "col",
+    "maj",
+    "lt",
+    "capt",
+    "sgt",
+    "sir",
+    "lord",
+    "baroness",
+    "father",
+}
+_FEMALE = {
+    "spokeswoman",
+    "chairwoman",
+    "ombudswoman",
+    "congresswoman",
+    "mrs",
+    "ms",
+    "mother",
+    "widow",
+    "daughter",
+    "sister",
+    "baroness",
+    "wife",
+}
 _MALE = {"spokesman", "chairman", "congressman", "mr", "father", "widower", "son", "brother", "serviceman", "husband"}
 # Words that no noun phrase before a name runs across.
-_BARRIERS = set(
-    """said says say told tells tell added adds that which who whom whose when where while whereas because although though if but or as than then
-    with by from after before during since until into onto upon through is are was were be been being has have had having will would shall should can could may
-    might must do does did met meets meeting accused called calls asked asks urged thanked blamed quoted quoting according against between about over under
-    he she they it we i his him her them there here this these those what how why not no yes also still only just even more most in at on""".split()
+_BARRIERS = frozenset(
+    """
+    said says say told tells tell added adds that which who whom whose when where while whereas because although
+    though if but or as than then with by from after before during since until into onto upon through is are was
+    were be been being has have had having will would shall should can could may might must do does did met
+    meets meeting accused called calls asked asks urged thanked blamed quoted quoting according against between
+    about over under he she they it we i his him her them there here this these those what how why not no yes
+    also still only just even more most in at on
+    """.split()
 )
-_TARGETS = {"to", "in", "on", "with", "against", "between", "over", "near", "at", "about", "into", "towards", "toward", "versus"}
+_TARGETS = {
+    "to",
+    "in",
+    "on",
+    "with",
+    "against",
+    "between",
+    "over",
+    "near",
+    "about",
+    "into",
+    "towards",
+    "toward",
+    "versus",
+}
+# A place before one of these is where somebody works, not for whom.
+_SITES = re.compile(
+    r"(?:[- ]based|\s+(?:liaison|office|offices|bureau|correspondent|residents?|suburb|hotel|airport|university|court))\b",
+    re.IGNORECASE,
+)
 _PARTICLES = {"de", "van", "von", "der", "den", "la", "le", "al", "bin", "ter", "ten", "du", "da", "di", "el"}
-_CALENDAR = set(
-    """monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october
-    november december""".split()
+_CALENDAR = frozenset(
+    """
+    monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
+    september october november december
+    """.split()
 )
 
+_STATE_BODY = re.compile(r"\b(?:ministry|embassy|secretariat|government|prosecutor|general staff|armed forces)\b", re.IGNORECASE)
+# *adviser to the president* speaks for the president; *ambassador to France* does not speak for France.
+_SERVES = {
+    "adviser",
+    "advisor",
+    "aide",
+    "assistant",
+    "counsel",
+    "counsellor",
+    "secretary",
+    "spokesman",
+    "spokeswoman",
+    "spokesperson",
+    "deputy",
+}
+# A relative clause tells no office, unless its verb is one that offices are told with.
+_CLAUSE = re.compile(
+    r",?\s+(?:who|which|whose|whom)\b(?!\s+(?:heads?|leads?|chairs?|runs?|represents?|directs?|commands?|headed|led|speaks)\b)"
+)
 _TOKEN = re.compile(r"\w+(?:[’'\-‐.]\w+)*|[^\w\s]|\n\s*\n")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[”\"’»)]*\s+(?=[“\"«„A-ZÀ-Ž—–-])|\n\s*\n")
 _ROLE_WORDS = {*_OFFICES, *_BODIES}
@@ -77,7 +172,9 @@ class Lexicon:
 
     def __init__(self, conflict: ConflictConfig) -> None:
         self._terms: dict[str, tuple[str, Literal["name", "demonym", "metonym", "body"], str, bool]] = {}
-        actors = [(label, label, party, party.priority) for label, party in conflict.parties.items()]
+        actors: list[tuple[str, str, Names, bool]] = [
+            (label, label, party, party.priority) for label, party in conflict.parties.items()
+        ]
         actors += [(OTHER, label, names, False) for label, names in conflict.others.items()]
         for party, label, names, priority in actors:
             for name in names.names:
@@ -93,14 +190,17 @@ class Lexicon:
         self._pattern = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, ordered)) + r")(?!\w)")
         roles = sorted(conflict.private_roles, key=len, reverse=True)
         self._private = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, roles)) + r")(?!\w)", re.IGNORECASE)
+        self._unofficial = re.compile(
+            r"(?<!\w)(?:" + "|".join(map(re.escape, conflict.unofficial)) + r")(?!\w)" if conflict.unofficial else r"(?!)",
+            re.IGNORECASE,
+        )
         self.parties = tuple(conflict.parties)
 
     def find(self, text: str, start: int = 0, end: int | None = None) -> list[Term]:
         """Terms within `[start, end)` of `text`, longest first where they overlap, in text order."""
         stop = len(text) if end is None else end
         return [
-            Term(match.start(), match.end(), *self._terms[match.group()])
-            for match in self._pattern.finditer(text, start, stop)
+            Term(match.start(), match.end(), *self._terms[match.group()]) for match in self._pattern.finditer(text, start, stop)
         ]
 
     def private(self, words: str) -> str | None:
@@ -108,14 +208,25 @@ class Lexicon:
         match = self._private.search(words)
         return match.group() if match else None
 
+    def unofficial(self, words: str) -> bool:
+        """Whether `words` end an office or stand against it."""
+        return self._unofficial.search(words) is not None
+
     def party(self, words: str) -> tuple[str, Term | None] | None:
         """The party that a description names, and the term that decided; None where it names none.
 
         *ambassador to X* or *envoy in X* does not speak for X. Two declared parties side by side are joint.
         """
-        terms = [term for term in self.find(words) if not self._is_target(words, term)]
-        private = self.private(words)
-        if private is not None:
+        words = _CLAUSE.split(words)[0]
+        terms = [
+            term
+            for term in self.find(words)
+            if not self._is_target(words, term) and not (term.kind == "metonym" and _SITES.match(words, term.end))
+        ]
+        if self.unofficial(words):
+            return OTHER, None
+        official = any(term.kind == "body" or term.priority for term in terms) or _STATE_BODY.search(words)
+        if not official and self.private(words) is not None:
             return OTHER, None
         if not terms:
             return None
@@ -125,9 +236,18 @@ class Lexicon:
         first = terms[0]
         for before, after in zip(terms, terms[1:], strict=False):
             between = words[before.end : after.start].strip().lower()
-            if between not in ("and", "-", "–", ",", "/", "and the", "and its", ", and", "'s and", "’s and") and not re.fullmatch(
-                r"(?:['’]s)?(?: [\w-]+){0,3} and(?: the)?", words[before.end : after.start].lower().rstrip()
-            ):
+            if between not in (
+                "and",
+                "-",
+                "–",
+                ",",
+                "/",
+                "and the",
+                "and its",
+                ", and",
+                "'s and",
+                "’s and",
+            ) and not re.fullmatch(r"(?:['’]s)?(?: [\w-]+){0,3} and(?: the)?", words[before.end : after.start].lower().rstrip()):
                 break
             if before.party != after.party and {before.party, after.party} <= set(self.parties):
                 return JOINT, first
@@ -135,9 +255,13 @@ class Lexicon:
 
     @staticmethod
     def _is_target(words: str, term: Term) -> bool:
-        before = re.findall(r"[\w’'-]+", words[max(0, term.start - 30) : term.start].lower())
+        before = re.findall(r"[\w’'-]+", words[max(0, term.start - 40) : term.start].lower())
         while before and before[-1] in ("the", "a", "an"):
             before.pop()
+        if len(before) > 1 and before[-1] == "to" and before[-2] in _SERVES:
+            return False
+        if before and before[-1] == "in" and term.kind in ("demonym", "body"):
+            return False
         return bool(before) and before[-1] in _TARGETS and len(words[: term.start].split()) > 1
 
 
@@ -247,11 +371,15 @@ class _Text:
                 break
             begin, _, word = self.tokens[position]
             lower = word.lower()
-            if not word[0].isalnum() and word not in "-–" or "\n" in word or lower in _BARRIERS:
+            if (not word[0].isalnum() and word not in "-–") or "\n" in word or lower in _BARRIERS:
                 break
-            if lower in _ROLE_WORDS or lower.split("-")[-1] in _ROLE_WORDS or self._term_at(begin):
-                best = begin
-            elif self.lexicon.private(word):
+            if (
+                lower in _ROLE_WORDS
+                or lower.split("-")[-1] in _ROLE_WORDS
+                or self._term_at(begin)
+                or self.lexicon.private(word)
+                or self.lexicon.unofficial(word)
+            ):
                 best = begin
         return self.text[best:start].strip() if best is not None else ""
 
@@ -269,7 +397,7 @@ class _Text:
         while stop < len(self.tokens) and stop - start < 18:
             token = self.tokens[stop][2]
             lower = token.lower()
-            if token in ".,;:()–—“”\"«»?!" or "\n" in token or (lower in _BARRIERS and lower not in ("in", "on", "at")):
+            if token in '.,;:()–—“”"«»?!' or "\n" in token or (lower in _BARRIERS and lower not in ("in", "on", "at")):
                 break
             stop += 1
         if start == stop:
@@ -280,24 +408,18 @@ class _Text:
             return ""
         first = self.tokens[start][2].lower()
         # A clause is no apposition: it must begin like a noun phrase.
-        if not (first in ("the", "a", "an", "of", "from", "at", "its", "their", "then", "now", "head") or first in _ROLE_WORDS
-                or self.tokens[start][2][0].isupper() or self.lexicon.private(first)):
+        if not (
+            first in ("the", "a", "an", "of", "from", "at", "its", "their", "then", "now", "head")
+            or first in _ROLE_WORDS
+            or self.tokens[start][2][0].isupper()
+            or self.lexicon.private(first)
+        ):
             return ""
         return words
 
     def _term_at(self, start: int) -> bool:
         place = bisect_right(self.term_starts, start) - 1
         return place >= 0 and self.terms[place].start <= start < self.terms[place].end
-
-    def last_term(self, low: int, high: int, kinds: Sequence[str] = ("name", "demonym", "metonym", "body")) -> Term | None:
-        """The last term that begins within `[low, high)`."""
-        for place in range(bisect_left(self.term_starts, high) - 1, -1, -1):
-            term = self.terms[place]
-            if term.start < low:
-                return None
-            if term.kind in kinds:
-                return term
-        return None
 
 
 def name_runs(tokens: Sequence[tuple[int, int, str]], terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
@@ -328,9 +450,9 @@ def name_runs(tokens: Sequence[tuple[int, int, str]], terms: Sequence[Term]) -> 
                 break
             if named(last + 1):
                 last += 1
-            elif word.lower() in _PARTICLES and last + 2 < len(tokens) and named(last + 2):
-                last += 2
-            elif word == "." and len(tokens[last][2]) == 1 and last + 2 < len(tokens) and named(last + 2):
+            elif (word.lower() in _PARTICLES and last + 2 < len(tokens) and named(last + 2)) or (
+                word == "." and len(tokens[last][2]) == 1 and last + 2 < len(tokens) and named(last + 2)
+            ):
                 last += 2
             else:
                 break
@@ -338,17 +460,24 @@ def name_runs(tokens: Sequence[tuple[int, int, str]], terms: Sequence[Term]) -> 
         word = tokens[last][2]
         if word.endswith(("'s", "’s")):
             end -= 2
+        # In *Minister of Emergency Situations Jane Roe* the run holds the office's words too.
+        after_of = position > 0 and tokens[position - 1][2].lower() in ("of", "for", "and")
+        if last - position >= 3 or (after_of and last - position >= 2):
+            position = last - 1
         yield tokens[position][0], end
         position = last + 1
 
 
-_OPENERS = set(
-    """the a an in on at for from of and but if when while after before as this that these those it its he she they we i our his her their
-    there here what why how who which where yes no not only both each every all some many most one two three four five six seven eight nine ten
-    first second last next earlier later meanwhile however speaking asked according despite since until under over by with without to
-    foreign defense defence interior prime deputy vice special permanent senior federal national state central supreme constitutional
-    north south east west northern southern eastern western new great international joint human rights affairs security
-    mount lake river highway street square corridor region province district village city republic caucasus""".split()
+_OPENERS = frozenset(
+    """
+    the a an in on at for from of and but if when while after before as this that these those it its he she they
+    we i our his her their there here what why how who which where yes no not only both each every all some many
+    most one two three four five six seven eight nine ten first second last next earlier later meanwhile however
+    speaking asked according despite since until under over by with without to foreign defense defence interior
+    prime deputy vice special permanent senior federal national state central supreme constitutional north south
+    east west northern southern eastern western new great international joint human rights affairs security
+    mount lake river highway street square corridor region province district village city republic caucasus
+    """.split()
 )
 
 
@@ -363,7 +492,8 @@ class _Person:
 class Attributor:
     """Resolves sources with one conflict and its registry."""
 
-    def __init__(self, conflict: ConflictConfig, registry: RegistryConfig) -> None:
+    def __init__(self, conflict: ConflictConfig, registry: RegistryConfig, min_context: float) -> None:
+        self.min_context = min_context
         self._lexicon = Lexicon(conflict)
         self._by_name: dict[str, list[RegistryEntry]] = {}
         self._by_surname: dict[str, list[RegistryEntry]] = {}
@@ -373,9 +503,12 @@ class Attributor:
             if entry.kind == "person":
                 self._by_surname.setdefault(fold(entry.name.split()[-1]), []).append(entry)
 
-    def attribute(self, article: Article, quotes: Sequence[Quote]) -> list[tuple[Speaker, Party]]:
-        """Speaker and party of each of the article's `quotes`, in their order."""
-        return _Article(self, self._lexicon, article, quotes).resolve()
+    def attribute(self, article: Article, quotes: Sequence[Quote], reading: Reading) -> list[tuple[Speaker, Party]]:
+        """Speaker and party of each of the article's `quotes`, in their order.
+
+        `reading` is the article as the extraction model read it; it decides only where nothing else does.
+        """
+        return _Article(self, self._lexicon, article, quotes, reading).resolve()
 
     def registered(self, name: str, article: Article, *, surname: bool) -> RegistryEntry | None:
         """The registry's entry for a name at the article's date.
@@ -398,7 +531,10 @@ def _key(name: str) -> str:
 class _Article:
     """The resolution of one article's sources, from its beginning to its end."""
 
-    def __init__(self, attributor: Attributor, lexicon: Lexicon, article: Article, quotes: Sequence[Quote]) -> None:
+    def __init__(
+        self, attributor: Attributor, lexicon: Lexicon, article: Article, quotes: Sequence[Quote], reading: Reading
+    ) -> None:
+        self.reading = reading
         self.attributor, self.lexicon, self.article, self.quotes = attributor, lexicon, article, quotes
         self.view = _Text(article.text, lexicon)
         self.done: list[Resolved] = []
@@ -412,7 +548,25 @@ class _Article:
             answers[index] = answer
             if answer.speaker.kind != "unknown":
                 self.done.append(answer)
-        return [(answers[i].speaker, answers[i].party) for i in range(len(self.quotes))]
+        return self._by_context([(answers[i].speaker, answers[i].party) for i in range(len(self.quotes))])
+
+    def _by_context(self, answers: list[tuple[Speaker, Party]]) -> list[tuple[Speaker, Party]]:
+        """Give speakers whose party nothing tells the one that the words around all their mentions tell, if sure."""
+        totals: dict[str, np.ndarray] = {}
+        for quote, (speaker, party) in zip(self.quotes, answers, strict=True):
+            if party.label == UNKNOWN and quote.source and speaker.kind != "unknown":
+                scores = self.reading.party_scores(quote.source[0])
+                totals[speaker.name] = totals.get(speaker.name, 0) + scores
+        result = []
+        for speaker, party in answers:
+            if party.label == UNKNOWN and speaker.name in totals:
+                probabilities = softmax(totals[speaker.name])
+                best = int(probabilities.argmax())
+                if probabilities[best] >= self.attributor.min_context:
+                    label = self.reading.party_labels[best]
+                    party = Party(label=label, evidence=f"context: the words around the source, {probabilities[best]:.2f}")
+            result.append((speaker, party))
+        return result
 
     @staticmethod
     def _place(quote: Quote) -> int:
@@ -435,10 +589,8 @@ class _Article:
         """Persons named as speakers in a source; a possessor (*Aliyev's aide*) or an apposition's name is not one."""
         view = self.view
         low, high = view.index(source.start), view.index(source.end)
-        near = [term for term in self.lexicon.find(source.text)]
-        shifted = [
-            Term(t.start + source.start, t.end + source.start, t.party, t.kind, t.speaker, t.priority) for t in near
-        ]
+        near = self.lexicon.find(source.text)
+        shifted = [Term(t.start + source.start, t.end + source.start, t.party, t.kind, t.speaker, t.priority) for t in near]
         runs = [
             (start, end)
             for start, end in name_runs(view.tokens[low:high], shifted)
@@ -476,7 +628,12 @@ class _Article:
         fulls = view.by_surname.get(surname, [])
         full = next((name for name in fulls if name.start <= start), None) or (fulls[0] if fulls else None)
         name = text if " " in text or full is None else full.text
-        if " " in text and full is not None and len(full.text.split()) >= len(text.split()) and fold(full.text.split()[0]) == fold(text.split()[0]):
+        if (
+            " " in text
+            and full is not None
+            and len(full.text.split()) >= len(text.split())
+            and fold(full.text.split()[0]) == fold(text.split()[0])
+        ):
             name = full.text
         own = view.describe(start, end)
         if single:
@@ -494,9 +651,7 @@ class _Article:
 
         def answer(label: str, evidence: str) -> Resolved:
             told = office or next((o for d, _ in mentions if (o := _office(d))), None) or (entry.office if entry else None)
-            speaker = Speaker(
-                name=entry.name if entry else name, kind="person", office=told, registry_id=registry_id
-            )
+            speaker = Speaker(name=entry.name if entry else name, kind="person", office=told, registry_id=registry_id)
             return Resolved(speaker, Party(label=label, evidence=evidence), start)
 
         found = self._describe_party(own)
@@ -508,16 +663,6 @@ class _Article:
             found = self._describe_party(description)
             if found:
                 return answer(found, f"mention: {_short(description)}")
-        place = start
-        described = own if _office(own) else ""
-        if not described:
-            for description, at in mentions:
-                if _office(description):
-                    described, place = description, at
-                    break
-        context = self._context(place, described) if described else None
-        if context:
-            return answer(*context)
         return answer(UNKNOWN, f"nothing tells for whom {name} speaks")
 
     def _surname_descriptions(self, surname: str, start: int) -> list[tuple[str, int]]:
@@ -535,16 +680,6 @@ class _Article:
             if found:
                 return found[0]
         return None
-
-    def _context(self, place: int, words: str) -> tuple[str, str] | None:
-        """An office that names no state takes the one last named before it in its paragraph."""
-        low = self.view.paragraph_start(place)
-        term = self.view.last_term(low, place, ("name", "demonym", "metonym", "body"))
-        if term is None and low:
-            term = self.view.last_term(self.view.paragraph_start(low - 1), low)
-        if term is None:
-            return None
-        return term.party, f"context: {self.view.text[term.start : term.end]} before {_short(words)}"
 
     def _pronoun(self, source: Span, pronoun: str) -> Resolved:
         view = self.view
@@ -574,7 +709,7 @@ class _Article:
         for sentence in range(number, max(-1, number - 4), -1):
             low, high = view.sentences[sentence], min(view.sentences[sentence + 1], place)
             first, last = view.index(low), view.index(high)
-            terms = [t for t in view.terms[bisect_left(view.term_starts, low) : bisect_left(view.term_starts, high)]]
+            terms = view.terms[bisect_left(view.term_starts, low) : bisect_left(view.term_starts, high)]
             for start, end in name_runs(view.tokens[first:last], terms):
                 words = view.text[start:end].split()
                 known = fold(words[-1]) in view.by_surname or fold(words[-1]) in self.attributor._by_surname
@@ -593,13 +728,24 @@ class _Article:
         documents = [token for token in tokens if token in _DOCUMENTS]
         found = self.lexicon.party(words)
         around = view.before(source.start)
+        if {"joint", "trilateral"} & set(tokens) and (documents or not found):
+            return Resolved(
+                Speaker(name=_plain(words), kind="document" if documents else "group"),
+                Party(label=JOINT, evidence=f"words: {_short(words)}"),
+                source.start,
+                many=True,
+            )
         if found:
             label, term = found
             kind: SpeakerKind = "document" if documents and tokens and tokens[-1] in _DOCUMENTS else "group"
             name = words
             if term is not None and label != JOINT:
                 rest = (words[: term.start] + words[term.end :]).lower().strip(" ,.")
-                if term.kind in ("metonym", "body", "name") and rest.removesuffix("'s").removesuffix("’s") in ("", "the", "official"):
+                if term.kind in ("metonym", "body", "name") and rest.removesuffix("'s").removesuffix("’s") in (
+                    "",
+                    "the",
+                    "official",
+                ):
                     kind, name = "body", term.speaker
                 elif set(tokens) & set(_BODIES):
                     kind, name = "body", self._canonical(words, term)
@@ -608,27 +754,43 @@ class _Article:
                 if holder:
                     return Resolved(holder, Party(label=label, evidence=f"words: {_short(words)}"), source.start)
             way = "metonym" if term is not None and kind == "body" and term.kind == "metonym" else "words"
-            many = label == JOINT or bool(tokens) and tokens[-1].endswith("s")
-            return Resolved(Speaker(name=_plain(name), kind=kind), Party(label=label, evidence=f"{way}: {_short(words)}"), source.start, many)
+            many = label == JOINT or (bool(tokens) and tokens[-1].endswith("s"))
+            return Resolved(
+                Speaker(name=_plain(name), kind=kind),
+                Party(label=label, evidence=f"{way}: {_short(words)}"),
+                source.start,
+                many,
+            )
         earlier = self._same_role(source, tokens)
         if earlier:
             return earlier
         if around and (outer := self.lexicon.party(around)):
-            return Resolved(Speaker(name=_plain(words), kind="group"), Party(label=outer[0], evidence=f"words: {_short(around + ' ' + words)}"), source.start)
+            return Resolved(
+                Speaker(name=_plain(words), kind="group"),
+                Party(label=outer[0], evidence=f"words: {_short(around + ' ' + words)}"),
+                source.start,
+            )
         apposition = view.after(source.end)
         if apposition and (outer := self.lexicon.party(apposition)):
-            return Resolved(Speaker(name=_plain(words), kind="group"), Party(label=outer[0], evidence=f"words: {_short(words + ', ' + apposition)}"), source.start)
+            return Resolved(
+                Speaker(name=_plain(words), kind="group"),
+                Party(label=outer[0], evidence=f"words: {_short(words + ', ' + apposition)}"),
+                source.start,
+            )
         kind = "document" if documents else "body" if set(tokens) & set(_BODIES) else "group"
         if documents and self.done:
             last = self.done[-1]
             if view.paragraph_start(last.start) >= view.paragraph_start(max(0, view.paragraph_start(source.start) - 1)):
-                return Resolved(last.speaker, Party(label=last.party.label, evidence=f"mention: {last.speaker.name}"), source.start, last.many)
-        if set(tokens) & _ROLE_WORDS or documents:
-            context = self._context(source.start, words)
-            if context:
-                return Resolved(Speaker(name=_plain(words), kind=kind), Party(label=context[0], evidence=context[1]), source.start)
+                return Resolved(
+                    last.speaker,
+                    Party(label=last.party.label, evidence=f"mention: {last.speaker.name}"),
+                    source.start,
+                    last.many,
+                )
         return Resolved(
-            Speaker(name=_plain(words), kind=kind), Party(label=UNKNOWN, evidence=f"nothing tells for whom {_short(words)} speaks"), source.start
+            Speaker(name=_plain(words), kind=kind),
+            Party(label=UNKNOWN, evidence=f"nothing tells for whom {_short(words)} speaks"),
+            source.start,
         )
 
     def _canonical(self, words: str, term: Term) -> str:
@@ -644,7 +806,11 @@ class _Article:
         if wanted is None or words.lower().startswith(("a ", "an ")):
             return None
         for earlier in reversed(self.done):
-            if earlier.speaker.kind == "person" and earlier.party.label == label and wanted in _heads(earlier.speaker.office or ""):
+            if (
+                earlier.speaker.kind == "person"
+                and earlier.party.label == label
+                and wanted in _heads(earlier.speaker.office or "")
+            ):
                 return earlier.speaker
         return None
 
@@ -669,7 +835,10 @@ class _Article:
             label, term = found
             person = next((name for name in view.names if 0 <= name.start - (low + match.end()) <= 2), None)
             if person is not None:
-                best = _again(self._person(Span.of(view.text, person.start, person.end), person.start, person.end, single=True), source.start)
+                best = _again(
+                    self._person(Span.of(view.text, person.start, person.end), person.start, person.end, single=True),
+                    source.start,
+                )
             elif term is not None:
                 best = Resolved(
                     Speaker(name=self._canonical(phrase, term), kind="body" if head in _BODIES else "group"),
@@ -701,7 +870,7 @@ def _gender_fits(resolved: Resolved, pronoun: str) -> bool:
 def _again(resolved: Resolved, start: int) -> Resolved:
     """The same speaker, referred to again at `start`: the party then rests on the earlier mention."""
     evidence = resolved.party.evidence
-    if resolved.party.label != UNKNOWN and not evidence.startswith(("mention:", "registry:")):
+    if resolved.party.label != UNKNOWN and not evidence.startswith(("mention:", "registry:", "context:")):
         evidence = "mention: " + evidence.split(": ", 1)[-1]
     return Resolved(resolved.speaker, Party(label=resolved.party.label, evidence=evidence), start, resolved.many)
 
@@ -740,6 +909,4 @@ def _short(words: str, limit: int = 100) -> str:
     return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
 
 
-_UNKNOWN = Resolved(
-    Speaker(name=UNKNOWN, kind="unknown"), Party(label=UNKNOWN, evidence="no source stands in the text")
-)
+_UNKNOWN = Resolved(Speaker(name=UNKNOWN, kind="unknown"), Party(label=UNKNOWN, evidence="no source stands in the text"))

@@ -58,7 +58,14 @@ def _letters() -> Iterator[None]:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise typer.Exit(EXIT_CANNOT_START) from error
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("torch", "transformers", "datasets", "sklearn", "scipy", "krippendorff"):
+        if error.name and error.name.split(".")[0] in (
+            "torch",
+            "transformers",
+            "datasets",
+            "sklearn",
+            "scipy",
+            "krippendorff",
+        ):
             errors.print(f"[bold red]error:[/] this command needs {error.name}: pip install 'onrecord\\[train]'")
             raise typer.Exit(EXIT_CANNOT_START) from error
         raise
@@ -85,7 +92,9 @@ def _main(
 
 @app.command()
 def analyze(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Text, HTML or .jsonl files, folders, or - for standard input.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Text, HTML or .jsonl files, folders, or - for standard input.")
+    ],
     date: Annotated[str | None, typer.Option(help="Date of articles that bring none, YYYY-MM-DD.")] = None,
     config: Annotated[Path | None, typer.Option(help="An analyze config; the shipped one by default.")] = None,
     format: Annotated[Format | None, typer.Option(help="table (default), jsonl or html.")] = None,
@@ -201,8 +210,13 @@ def _streams(outputs: list[tuple[Format, Path | None]]) -> Iterator[list[tuple[F
 @contextmanager
 def _progress() -> Iterator[Progress]:
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=errors, transient=True, disable=not (errors.is_terminal and not sys.stdout.isatty()),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not (errors.is_terminal and not sys.stdout.isatty()),
     ) as progress:
         yield progress
 
@@ -262,7 +276,9 @@ def evaluate(
         if not articles:
             raise CorpusError([])
         result = run(
-            Analyzer.load(config), articles, train_articles if split != "train" else [],
+            Analyzer.load(config),
+            articles,
+            train_articles if split != "train" else [],
             lambda items: track(items, "scoring", console=errors, transient=True),
         )
         command = "onrecord evaluate " + " ".join(f"--gold {path}" for path in gold) + (f" --split {split}" if split else "")

@@ -48,7 +48,7 @@ class PartyConfig(Names):
 
     definition: str = Field(title="Who belongs to it, as the codebook says")
     priority: bool = Field(
-        default=False, title="Its names decide before a demonym beside them (a US Co-Chair speaks for the OSCE)"
+        default=False, title="Its names decide before a demonym beside them (a national who holds an office of an organisation)"
     )
 
 
@@ -60,7 +60,10 @@ class ConflictConfig(Section):
     parties: dict[str, PartyConfig] = Field(title="Parties by label")
     others: dict[str, Names] = Field(default={}, title="Other actors, whose party label is `other`")
     private_roles: tuple[str, ...] = Field(
-        default=(), title="Words for people who speak for no state, whatever demonym stands beside them"
+        default=(), title="Words for people who speak for no state, unless a body of one stands beside them"
+    )
+    unofficial: tuple[str, ...] = Field(
+        default=(), title="Words that end an office or stand against it (former, opposition): the speaker is `other`"
     )
     stances: dict[str, str] = Field(title="Stance label → its line, in words; `none` included")
     registry: Path = Field(title="Registry of people, bodies and offices")
@@ -138,6 +141,9 @@ class AnalyzeConfig(Section):
     stance_model: Path = Field(default=Path("models/stance"), title="Folder of the stance model")
     threads: PositiveInt = Field(default=2, title="Threads of one model pass")
     batch_tokens: PositiveInt = Field(default=4096, title="Most word pieces, padding included, in one model pass")
+    min_context: Fraction = Field(
+        default=0.8, title="Least probability for a party that only the words around the source tell; 1 turns it off"
+    )
 
 
 class OptimizerConfig(Section):
@@ -150,6 +156,9 @@ class OptimizerConfig(Section):
     warmup: Fraction = Field(default=0.1, title="Share of steps with a rising rate")
     batch_size: PositiveInt = Field(default=16, title="Examples in a step")
     dropout: Fraction = Field(default=0.1, title="Dropout before the heads")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", title="Arithmetic of training; auto takes bf16 where the processor has it"
+    )
     seed: int = Field(default=13, title="Seed of everything random")
 
 
@@ -170,6 +179,7 @@ class ExtractionTrainConfig(_TrainConfig):
     overlap_tokens: PositiveInt = Field(default=96, title="Word pieces that neighbouring windows share")
     link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares")
     link_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the linking loss")
+    party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party")
 
 
 class StanceTrainConfig(_TrainConfig):
@@ -177,9 +187,7 @@ class StanceTrainConfig(_TrainConfig):
 
     kind: Literal["train-stance"]
     max_tokens: PositiveInt = Field(default=192, title="Most word pieces of a quote in its context")
-    context_tokens: Annotated[int, Field(ge=0)] = Field(
-        default=48, title="Word pieces of context on either side of the quote"
-    )
+    context_tokens: Annotated[int, Field(ge=0)] = Field(default=48, title="Word pieces of context on either side of the quote")
     mask_source: bool = Field(default=True, title="Hide who speaks, so that words decide")
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss")
     label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss")

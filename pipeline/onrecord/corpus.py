@@ -134,6 +134,11 @@ def read_corpus(paths: Iterable[Path]) -> list[GoldArticle]:
     return articles
 
 
+def _line(element: etree._Element) -> int:
+    line = element.sourceline
+    return line if isinstance(line, int) else 1
+
+
 def _parse(path: Path) -> etree._Element:
     size = path.stat().st_size
     if size > MAX_GOLD_BYTES:
@@ -155,7 +160,7 @@ class _Reader:
         self.spans: dict[str, dict[str, list[tuple[int, int, int]]]] = {}
 
     def fault(self, element: etree._Element, message: str) -> None:
-        self.problems.append(Problem(self.path, element.sourceline or 1, message))
+        self.problems.append(Problem(self.path, _line(element), message))
 
     def read(self) -> GoldArticle:
         root = self.root
@@ -165,9 +170,9 @@ class _Reader:
         for name in _ARTICLE_FIELDS:
             if not (root.get(name) or "").strip():
                 self.fault(root, f'<article> lacks {name}="…"')
-        for name in root.attrib:
-            if name not in (*_ARTICLE_FIELDS, "url"):
-                self.fault(root, f"<article> has an unknown attribute {name!r}; known: {', '.join(_ARTICLE_FIELDS)}, url")
+        for attribute in map(str, root.attrib):
+            if attribute not in (*_ARTICLE_FIELDS, "url"):
+                self.fault(root, f"<article> has an unknown attribute {attribute!r}; known: {', '.join(_ARTICLE_FIELDS)}, url")
         date = None
         try:
             date = dt.date.fromisoformat(root.get("date") or "")
@@ -233,7 +238,7 @@ class _Reader:
             if not content or content != content.strip():
                 self.fault(element, f'<{element.tag} q="{q}"> is empty or begins or ends with white space: {content[:40]!r}')
                 continue
-            self.spans.setdefault(q, {part: [] for part in PARTS})[element.tag].append((start, end, element.sourceline or 1))
+            self.spans.setdefault(q, {part: [] for part in PARTS})[element.tag].append((start, end, _line(element)))
 
     def _read_quote(self, element: etree._Element) -> GoldQuote | None:
         q = element.get("q") or ""
@@ -242,7 +247,7 @@ class _Reader:
             return None
         for name in element.attrib:
             if name not in _QUOTE_FIELDS:
-                self.fault(element, f'quote {q}: unknown attribute {name!r}; known: {", ".join(_QUOTE_FIELDS)}')
+                self.fault(element, f"quote {q}: unknown attribute {name!r}; known: {', '.join(_QUOTE_FIELDS)}")
         missing = [name for name in ("type", "speaker", "party", "stance") if not (element.get(name) or "").strip()]
         if missing:
             self.fault(element, f"quote {q} lacks {', '.join(missing)}")
@@ -261,9 +266,7 @@ class _Reader:
             if not colon or target in toward:
                 self.fault(element, f"quote {q}: toward={item!r}; write each party once, as Party:favor or Party:against")
             toward[target] = attitude
-        parts = {
-            part: tuple(Span.of(self.text, start, end) for start, end, _ in sorted(spans[part])) for part in PARTS
-        }
+        parts = {part: tuple(Span.of(self.text, start, end) for start, end, _ in sorted(spans[part])) for part in PARTS}
         return GoldQuote(
             q=q,
             type=kind,  # type: ignore[arg-type]  # membership was checked above
@@ -299,12 +302,11 @@ def check(paths: Iterable[Path], labels: Labels) -> list[Problem]:
         except CorpusError as error:
             problems += error.problems
             continue
-        lines = {element.get("q"): element.sourceline or 1 for element in root.iter("quote")}
+        lines = {element.get("q"): _line(element) for element in root.iter("quote")}
         problems += [Problem(path, 1, message) for message in _check_article(gold, seen)]
         for quote in gold.quotes:
             problems += [
-                Problem(path, lines[quote.q], f"quote {quote.q}: {message}")
-                for message in _check_quote(gold, quote, labels)
+                Problem(path, lines[quote.q], f"quote {quote.q}: {message}") for message in _check_quote(gold, quote, labels)
             ]
     return problems
 
@@ -369,13 +371,14 @@ def _splits_path(corpus: Path) -> Path:
     return corpus / "splits.json"
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """16 digits of a file's SHA-256: what the splits file freezes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def corpus_hash(corpus: Path) -> str:
     """One hash over names, contents and splits of a corpus folder."""
-    parts = [f"{path.name} {_digest(path)}" for path in gold_paths([corpus])]
+    parts = [f"{path.name} {file_digest(path)}" for path in gold_paths([corpus])]
     return hashlib.sha256("\n".join([*parts, _splits_path(corpus).read_text(encoding="utf-8")]).encode()).hexdigest()[:16]
 
 
@@ -404,7 +407,7 @@ def read_split(corpus: Path, split: str) -> list[GoldArticle]:
         entry = splits.get(path.stem)
         if entry is None:
             problems.append(Problem(path, 1, f"is in no split; run `onrecord corpus split {corpus}`"))
-        elif entry["sha256"] != _digest(path):
+        elif entry["sha256"] != file_digest(path):
             problems.append(Problem(path, 1, f"changed since the splits were frozen; run `onrecord corpus split {corpus}`"))
         elif entry["split"] == split:
             articles.append(read_gold(path))
@@ -449,7 +452,7 @@ def split_corpus(corpus: Path) -> dict[str, int]:
     if problems:
         raise CorpusError(problems)
     table = {
-        gold.article.id: {"split": assigned[gold.article.id], "sha256": _digest(gold.path)}
+        gold.article.id: {"split": assigned[gold.article.id], "sha256": file_digest(gold.path)}
         for gold in sorted(articles, key=lambda gold: gold.article.id)
     }
     path.write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
@@ -463,7 +466,9 @@ def invented_people(gold: GoldArticle) -> set[str]:
         name.strip()
         for quote in gold.quotes
         for name in quote.speaker.split(";")
-        if len(name.split()) in (2, 3) and name.istitle() and not generic.search(name)
+        if len(name.split()) in (2, 3)
+        and name.istitle()
+        and not generic.search(name)
         and any(name.strip().split()[-1] == span.text.split()[-1].strip(",") for q in gold.quotes for span in q.source)
     }
 

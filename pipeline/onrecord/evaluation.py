@@ -52,9 +52,7 @@ class Evaluation:
             "metrics_version": METRICS_VERSION,
             "models": self.models,
             "counts": self.counts,
-            "scores": {
-                stage: {name: vars(score) for name, score in scores.items()} for stage, scores in self.scores.items()
-            },
+            "scores": {stage: {name: vars(score) for name, score in scores.items()} for stage, scores in self.scores.items()},
             "party_by_evidence": {way: {"right": r, "n": n} for way, (r, n) in self.by_evidence.items()},
             "stance_by_label": {
                 label: {"precision": p, "recall": r, "f1": f, "n": n} for label, (p, r, f, n) in self.per_stance.items()
@@ -161,9 +159,7 @@ def _score_extraction(result: Evaluation, gold: Sequence[GoldArticle], chain: Se
         pairs = match(article.quotes, found)
         exact = sum(iou == 1.0 for _, _, iou in pairs)
         types = sum(article.quotes[i].type == found[j].type for i, j, _ in pairs)
-        counts.append(
-            [{"right": len(pairs), "exact": exact, "types": types, "found": len(found), "gold": len(article.quotes)}]
-        )
+        counts.append([{"right": len(pairs), "exact": exact, "types": types, "found": len(found), "gold": len(article.quotes)}])
         for part, groups in parts.items():
             a = {(s.start, s.end) for q in article.quotes for s in getattr(q, part)}
             b = {(s.start, s.end) for q in found for s in getattr(q, part)}
@@ -182,9 +178,7 @@ def _score_extraction(result: Evaluation, gold: Sequence[GoldArticle], chain: Se
         "F1 (exact)": bootstrap(counts, f1_of("exact")),
         "type right, of matched": bootstrap(counts, ratio("types", "right")),
     } | {
-        f"{part} spans, exact F1": bootstrap(
-            groups, lambda items: f1(*(sum(item[k] for item in items) for k in range(3)))
-        )
+        f"{part} spans, exact F1": bootstrap(groups, lambda items: f1(*(sum(item[k] for item in items) for k in range(3))))
         for part, groups in parts.items()
     }
 
@@ -252,9 +246,7 @@ def _score_stance(
     counted = [q.stance for a in (train or gold) for q in a.quotes]
     most = max(labels, key=counted.count)
     predictions["majority"] = [[most for _ in group] for group in quotes]
-    predictions["party of the speaker"] = [
-        [q.party if q.party in labels else NO_STANCE for q in group] for group in quotes
-    ]
+    predictions["party of the speaker"] = [[q.party if q.party in labels else NO_STANCE for q in group] for group in quotes]
     if train:
         predictions["TF-IDF + logistic regression"] = _tfidf(train, gold)
     stance: dict[str, Score] = {}
@@ -279,10 +271,16 @@ def _score_stance(
                 lambda items: macro_f1([(g, a) for g, a, _ in items], labels) - macro_f1([(g, b) for g, _, b in items], labels),
             )
     result.scores["stance"] = stance
-    flat = [(q.stance, p) for group, room in zip(quotes, predictions["model"], strict=True) for q, p in zip(group, room, strict=True)]
+    flat = [
+        (q.stance, label)
+        for group, labels_found in zip(quotes, predictions["model"], strict=True)
+        for q, label in zip(group, labels_found, strict=True)
+    ]
     for label in labels:
         right, found, n = (
-            sum(g == p == label for g, p in flat), sum(p == label for _, p in flat), sum(g == label for g, _ in flat)
+            sum(g == p == label for g, p in flat),
+            sum(p == label for _, p in flat),
+            sum(g == label for g, _ in flat),
         )
         result.per_stance[label] = (right / max(1, found), right / max(1, n), f1(right, found, n), n)
     for pair in flat:
@@ -290,12 +288,15 @@ def _score_stance(
     toward = {}
     for target in (*analyzer.conflict.targets, "pooled"):
         targets = analyzer.conflict.targets if target == "pooled" else (target,)
-        groups = [
+        attitudes = [
             [(q.toward.get(t, "neutral"), s.toward[t].label) for q, s in zip(group, room, strict=True) for t in targets]
             for group, room in zip(quotes, rooms, strict=True)
         ]
-        toward[f"macro-F1, {target}"] = bootstrap(groups, lambda items: macro_f1(items, ATTITUDES))
-    majority = [[(g, "neutral") for q in group for t in analyzer.conflict.targets for g in [q.toward.get(t, "neutral")]] for group in quotes]
+        toward[f"macro-F1, {target}"] = bootstrap(attitudes, lambda items: macro_f1(items, ATTITUDES))
+    majority = [
+        [(g, "neutral") for q in group for t in analyzer.conflict.targets for g in [q.toward.get(t, "neutral")]]
+        for group in quotes
+    ]
     toward["macro-F1, pooled, majority"] = bootstrap(majority, lambda items: macro_f1(items, ATTITUDES))
     result.scores["toward"] = toward
 
@@ -346,19 +347,24 @@ def markdown(evaluation: Evaluation, heading: str, command: str) -> str:
         lines += ["", f"## {stage.capitalize()}", "", "| measure | value [95 %] | n |", "|---|---|---|"]
         lines += [f"| {name} | {score} | {score.n} |" for name, score in scores.items()]
         if stage == "attribution":
-            lines += ["", "Party by the way it was found (gold sources given):", "", "| way | right | n |", "|---|---|---|"]
             lines += [
-                f"| {way} | {right / n:.3f} | {n} |" for way, (right, n) in sorted(evaluation.by_evidence.items())
+                "",
+                "Party by the way it was found (gold sources given):",
+                "",
+                "| way | right | n |",
+                "|---|---|---|",
             ]
+            lines += [f"| {way} | {right / n:.3f} | {n} |" for way, (right, n) in sorted(evaluation.by_evidence.items())]
         if stage == "stance":
             lines += ["", "| stance | precision | recall | F1 | n |", "|---|---|---|---|---|"]
-            lines += [
-                f"| {label} | {p:.3f} | {r:.3f} | {f:.3f} | {n} |"
-                for label, (p, r, f, n) in evaluation.per_stance.items()
-            ]
+            lines += [f"| {label} | {p:.3f} | {r:.3f} | {f:.3f} | {n} |" for label, (p, r, f, n) in evaluation.per_stance.items()]
             labels = list(evaluation.per_stance)
-            lines += ["", "Confusion (rows: gold, columns: model):", "", "| | " + " | ".join(labels) + " |", "|---" * (len(labels) + 1) + "|"]
             lines += [
-                f"| {g} | " + " | ".join(str(evaluation.confusion.get((g, p), 0)) for p in labels) + " |" for g in labels
+                "",
+                "Confusion (rows: gold, columns: model):",
+                "",
+                "| | " + " | ".join(labels) + " |",
+                "|---" * (len(labels) + 1) + "|",
             ]
+            lines += [f"| {g} | " + " | ".join(str(evaluation.confusion.get((g, p), 0)) for p in labels) + " |" for g in labels]
     return "\n".join(lines) + "\n"

@@ -107,20 +107,43 @@ def distance_bucket(distance: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bucket of a signed distance in words, below DISTANCE_BUCKETS: finer near zero, sign kept."""
     half = DISTANCE_BUCKETS // 2
     size = np.minimum(np.log2(1 + np.abs(distance)).astype(np.int64), half - 1)
-    return np.where(distance >= 0, half + size, half - 1 - size)
+    bucket: NDArray[np.int64] = np.where(distance >= 0, half + size, half - 1 - size)
+    return bucket
 
 
 @dataclass(frozen=True)
 class WordScores:
     """What the model says of each word: tag scores (words × 3 parts × 3 tags) and link vectors.
 
-    `queries` and `keys` are words × 3 relations × width, `nulls` words × 3 relations.
+    `queries` and `keys` are words × 3 relations × width, `nulls` words × 3 relations, `parties` words × labels.
     """
 
     tags: Floats
     queries: Floats
     keys: Floats
     nulls: Floats
+    parties: Floats
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An article as the extraction model read it, once, for extraction and attribution alike."""
+
+    text: str
+    words: Words
+    scores: WordScores | None
+    party_labels: tuple[str, ...]
+
+    def party_scores(self, span: Span) -> Floats:
+        """Log-probabilities of the party labels for a source, from the words around it."""
+        if self.scores is None:
+            return np.zeros(len(self.party_labels), dtype=np.float32)
+        first = int(np.searchsorted(self.words.ends, span.start, side="right"))
+        last = int(np.searchsorted(self.words.starts, span.end, side="left"))
+        if first >= last:
+            return np.zeros(len(self.party_labels), dtype=np.float32)
+        scores: Floats = np.log(softmax(_ends_mean(self.scores.parties, (first, last))) + 1e-9)
+        return scores
 
 
 class Extractor:
@@ -133,18 +156,24 @@ class Extractor:
         self._window, self._overlap = int(settings["window_tokens"]), int(settings["overlap_tokens"])
         self._bias = np.asarray(settings["link_bias"], dtype=np.float32)
         self._keep = float(settings["min_content_probability"])
+        self.party_labels: tuple[str, ...] = tuple(settings["party_labels"])
 
-    def extract(self, text: str) -> list[Quote]:
-        """All quotes of `text`, ordered by where their content begins."""
+    def read(self, text: str) -> Reading:
+        """One pass of the model over `text`, window by window."""
         pieces = self.model.tokenize(text)
         words, first, owner = align(split_words(text), pieces)
-        if not len(words):
+        scores = self._score(text, words, pieces, first, owner) if len(words) else None
+        return Reading(text, words, scores, self.party_labels)
+
+    def extract(self, reading: Reading) -> list[Quote]:
+        """All quotes of an article, ordered by where their content begins."""
+        if reading.scores is None:
             return []
-        scores = self._score(text, words, pieces, first, owner)
+        words, scores = reading.words, reading.scores
         spans = [viterbi_spans(scores.tags[:, layer]) for layer in range(len(PARTS))]
         # A span that runs over a paragraph break is two: contents never hold an empty line.
         spans = [split_at_breaks(layer, words.paragraphs) for layer in spans]
-        quotes = self._link(text, words, scores, spans)
+        quotes = self._link(reading.text, words, scores, spans)
         return sorted(quotes, key=lambda quote: (quote.content[0].start, quote.content[0].end))
 
     def _score(self, text: str, words: Words, pieces: Pieces, first: Ints, owner: Ints) -> WordScores:
@@ -163,9 +192,7 @@ class Extractor:
             )
             better = room > margin[inside]
             margin[inside[better]] = room[better]
-            picked[inside[better]] = np.stack(
-                [np.full(better.sum(), index), first[inside[better]] - start + 1], axis=1
-            )
+            picked[inside[better]] = np.stack([np.full(better.sum(), index), first[inside[better]] - start + 1], axis=1)
 
         def gather(name: str, *shape: int) -> Floats:
             width = outputs[0][name].shape[-1]
@@ -180,14 +207,13 @@ class Extractor:
             gather("queries", len(RELATIONS), -1),
             gather("keys", len(RELATIONS), -1),
             gather("nulls", len(RELATIONS)),
+            gather("parties", len(self.party_labels)),
         )
 
     def _link(self, text: str, words: Words, scores: WordScores, spans: list[list[WordSpan]]) -> list[Quote]:
         contents, cues, sources = spans
         probability = softmax(scores.tags[:, 0])
-        contents = [
-            span for span in contents if 1 - probability[span[0] : span[1], OUTSIDE].mean() >= self._keep
-        ]
+        contents = [span for span in contents if 1 - probability[span[0] : span[1], OUTSIDE].mean() >= self._keep]
         starts = [[start for start, _ in cues], [start for start, _ in sources]]
         groups: list[_Group] = []
         member: list[_Group] = []
@@ -229,7 +255,8 @@ class Extractor:
         keys = np.stack([_ends_mean(scores.keys[:, relation], other) for other in others])
         values = keys @ query / np.sqrt(len(query))
         values = values + self._bias[relation][distance_bucket(span_distance(span, others))]
-        return np.log(softmax(np.append(values, null)) + 1e-9)
+        result: Floats = np.log(softmax(np.append(values, null)) + 1e-9)
+        return result
 
     def _quote(
         self, text: str, words: Words, contents: list[WordSpan], cue: WordSpan | None, source: WordSpan | None
@@ -317,14 +344,12 @@ def viterbi_spans(scores: Floats) -> list[WordSpan]:
     back = np.zeros((count, 3), dtype=np.int64)
     best = np.array([logs[0, OUTSIDE], logs[0, BEGIN], -np.inf])
     for index in range(1, count):
-        closed = OUTSIDE if best[OUTSIDE] >= max(best[BEGIN], best[INSIDE]) else (
-            BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE
+        closed = (
+            OUTSIDE if best[OUTSIDE] >= max(best[BEGIN], best[INSIDE]) else (BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE)
         )
         opened = BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE
         back[index] = closed, closed, opened
-        best = np.array(
-            [best[closed] + logs[index, 0], best[closed] + logs[index, 1], best[opened] + logs[index, 2]]
-        )
+        best = np.array([best[closed] + logs[index, 0], best[closed] + logs[index, 1], best[opened] + logs[index, 2]])
     tag = int(best.argmax())
     tags = [tag]
     for index in range(count - 1, 0, -1):
@@ -365,6 +390,8 @@ def _to_span(text: str, words: Words, span: WordSpan) -> Span:
 def content_span(text: str, words: Words, span: WordSpan) -> Span | None:
     """The content in code points, tidied: quotation marks inside, stray punctuation outside."""
     start, end = int(words.starts[span[0]]), int(words.ends[span[1] - 1])
+    if end < len(text) and text[end] in CLOSING_MARKS + STRAIGHT_MARK and text[end - 1] not in QUOTATION_MARKS:
+        end += 1
     while start < end and (text[start] in ",;:." or text[start].isspace() or text[start] in CLOSING_MARKS):
         # A mark that opens the wrong way round (”The issue…) still opens: only drop it before a space.
         if text[start] in CLOSING_MARKS and start + 1 < end and not text[start + 1].isspace():
@@ -376,8 +403,6 @@ def content_span(text: str, words: Words, span: WordSpan) -> Span | None:
         end -= 1
     if start > 0 and text[start - 1] in OPENING_MARKS + STRAIGHT_MARK and text[start] not in QUOTATION_MARKS:
         start -= 1
-    if end < len(text) and text[end] in CLOSING_MARKS + STRAIGHT_MARK and text[end - 1] not in QUOTATION_MARKS:
-        end += 1
     inner = text[start:end]
     closed = inner[-1:] == "." and not any(mark in inner for mark in QUOTATION_MARKS)
     if closed and not inner[:-1].endswith(("U.S", "U.N", "etc")):

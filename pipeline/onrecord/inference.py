@@ -64,7 +64,7 @@ class Model:
         self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.cls, self.sep, self.pad, self.mask = (
-            int(self._tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
+            special_id(self._tokenizer, token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
         )
 
     def tokenize(self, text: str) -> Pieces:
@@ -115,6 +115,18 @@ class Model:
             }
             for index, row in enumerate(rows)
         ]
+
+
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special piece.
+
+    Raises:
+        ModelError: when the tokenizer has none of that name.
+    """
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ModelError(f"the tokenizer has no piece {token!r}; use a base model with a BERT vocabulary")
+    return int(number)
 
 
 def tokenize(tokenizer: Tokenizer, text: str) -> Pieces:

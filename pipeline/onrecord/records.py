@@ -121,7 +121,7 @@ class StanceJudgement(Judgement):
 class Statement(_Record):
     """A quote with its speaker, party, stance and attitudes: one line of the output."""
 
-    schema_version: Literal["onrecord.statement/1"] = Field(default=SCHEMA_VERSION, alias="schema")
+    schema_version: Literal["onrecord.statement/1"] = Field(default="onrecord.statement/1", alias="schema")
     id: str
     article_id: str
     date: dt.date | None

@@ -21,7 +21,7 @@ NEUTRAL = "#8a8f98"
 def colors(conflict: ConflictConfig) -> dict[str, str]:
     """A colour for each party and stance label."""
     result = {party: PALETTE[index % len(PALETTE)] for index, party in enumerate(conflict.parties)}
-    return result | {label: NEUTRAL for label in (JOINT, OTHER, UNKNOWN, "none")}
+    return result | dict.fromkeys((JOINT, OTHER, UNKNOWN, "none"), NEUTRAL)
 
 
 def shorten(text: str, limit: int = 70) -> str:
@@ -112,9 +112,7 @@ def article_page(results: Sequence[tuple[Article, Sequence[Statement]]], conflic
     labels = (*conflict.parties, JOINT, OTHER, UNKNOWN)
     matrix = {
         party: {
-            stance: sum(
-                s.party.label == party and s.stance.label == stance for _, statements in results for s in statements
-            )
+            stance: sum(s.party.label == party and s.stance.label == stance for _, statements in results for s in statements)
             for stance in conflict.stances
         }
         for party in labels

@@ -42,11 +42,12 @@ from onrecord.extraction import (
     windows,
     word_types,
 )
-from onrecord.inference import FORMAT, Model, Row, softmax, tokenize, write_checksums
-from onrecord.records import ATTITUDES, is_divergent
+from onrecord.inference import FORMAT, Model, Row, softmax, special_id, tokenize, write_checksums
+from onrecord.records import ATTITUDES, UNKNOWN, is_divergent
 from onrecord.stance import TYPES, QuoteView, SpecialIds
 
 IGNORE = -100
+EXTRACTION_OUTPUTS = ("tags", "queries", "keys", "nulls", "parties")
 
 
 class TrainingError(RuntimeError):
@@ -89,15 +90,13 @@ class _Encoder(nn.Module):
         self.width: int = old.shape[1]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
-        return self.model(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
 
 
 class ExtractionNet(nn.Module):
     """Tag scores for each piece, and vectors that the linker compares."""
 
-    def __init__(self, base: Path, config: ExtractionTrainConfig) -> None:
+    def __init__(self, base: Path, config: ExtractionTrainConfig, parties: int) -> None:
         super().__init__()
         self.encoder = _Encoder(base, SHAPES)
         width, size, count = self.encoder.width, config.link_size, len(RELATIONS)
@@ -106,20 +105,27 @@ class ExtractionNet(nn.Module):
         self.queries = nn.Linear(width, count * size)
         self.keys = nn.Linear(width, count * size)
         self.nulls = nn.Linear(width, count)
+        self.parties = nn.Linear(width, parties)
+        self.party_weight = config.party_weight
         self.bias = nn.Parameter(torch.zeros(count, DISTANCE_BUCKETS))
         self.link_size, self.link_weight = size, config.link_weight
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
-        """Tags, queries, keys and nulls of each piece: what the exported graph gives."""
+        """Tags, queries, keys, nulls and parties of each piece: what the exported graph gives."""
         hidden = self.dropout(self.encoder(input_ids, attention_mask, token_type_ids))
-        return self.tags(hidden), self.queries(hidden), self.keys(hidden), self.nulls(hidden)
+        return self.tags(hidden), self.queries(hidden), self.keys(hidden), self.nulls(hidden), self.parties(hidden)
 
     def forward(
         self, input_ids: Any, attention_mask: Any, token_type_ids: Any, tag_labels: Any = None, **links: Any
     ) -> dict[str, torch.Tensor]:
-        tags, queries, keys, nulls = self.scores(input_ids, attention_mask, token_type_ids)
+        tags, queries, keys, nulls, parties = self.scores(input_ids, attention_mask, token_type_ids)
         loss = nn.functional.cross_entropy(tags.reshape(-1, 3), tag_labels.reshape(-1), ignore_index=IGNORE)
         loss = loss + self.link_weight * self._link_loss(queries, keys, nulls, links)
+        if bool((links["source_parties"] != IGNORE).any()):
+            at_sources = _span_mean(parties, links["sources"])
+            loss = loss + self.party_weight * nn.functional.cross_entropy(
+                at_sources.reshape(-1, at_sources.shape[-1]), links["source_parties"].reshape(-1), ignore_index=IGNORE
+            )
         return {"loss": loss, "tags": tags}
 
     def _link_loss(self, queries: Any, keys: Any, nulls: Any, links: dict[str, Any]) -> torch.Tensor:
@@ -131,7 +137,7 @@ class ExtractionNet(nn.Module):
         contents = links["contents"]
         real = contents[..., 0] >= 0
         if not bool(real.any()):
-            return queries.sum() * 0
+            return torch.zeros(())
         losses = []
         for relation, name in enumerate(RELATIONS):
             others = links[f"{name}s"]
@@ -144,17 +150,17 @@ class ExtractionNet(nn.Module):
             scores = scores.masked_fill(~allowed, -1e4)
             full = torch.cat([scores, null], dim=-1)
             gold = torch.cat([links[f"{name}_gold"] > 0, links[f"{name}_gold"].sum(-1, keepdim=True) == 0], dim=-1)
-            losses.append(
-                (torch.logsumexp(full, -1) - torch.logsumexp(full.masked_fill(~gold, -1e4), -1))[real].mean()
-            )
-        return torch.stack(losses).mean()
+            losses.append((torch.logsumexp(full, -1) - torch.logsumexp(full.masked_fill(~gold, -1e4), -1))[real].mean())
+        total: torch.Tensor = torch.stack(losses).mean()
+        return total
 
 
 def _span_mean(values: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
     """Mean of the vectors at the first and last piece of each span; padding spans read piece 0."""
     ends = spans.clamp(min=0)
     rows = torch.arange(values.shape[0]).unsqueeze(1)
-    return (values[rows, ends[..., 0]] + values[rows, ends[..., 1]]) / 2
+    result: torch.Tensor = (values[rows, ends[..., 0]] + values[rows, ends[..., 1]]) / 2
+    return result
 
 
 class StanceNet(nn.Module):
@@ -189,10 +195,10 @@ class StanceNet(nn.Module):
 
 
 def extraction_examples(
-    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: ExtractionTrainConfig
+    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: ExtractionTrainConfig, parties: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One example a window: piece ids, types, tags of the words that begin there, spans and their links."""
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    cls, sep = special_id(tokenizer, "[CLS]"), special_id(tokenizer, "[SEP]")
     examples = []
     for gold in articles:
         text = gold.article.text
@@ -208,6 +214,12 @@ def extraction_examples(
             for part in PARTS:
                 for span in getattr(quote, part):
                     spans[part].setdefault(word_span(span.start, span.end), set()).add(quote.q)
+        speaks_for = {
+            word_span(span.start, span.end): parties.index(quote.party)
+            for quote in gold.quotes
+            if quote.party in parties
+            for span in quote.source
+        }
         layers = np.zeros((len(words), len(PARTS)), dtype=np.int64)
         flat: dict[str, list[tuple[int, int]]] = {}
         for layer, part in enumerate(PARTS):
@@ -226,13 +238,10 @@ def extraction_examples(
                 "tag_labels": labels.tolist(),
                 "length": len(row.ids),
             }
-            here = {
-                part: [s for s in flat[part] if low <= first[s[0]] and first[s[1] - 1] < high] for part in PARTS
-            }
+            here = {part: [s for s in flat[part] if low <= first[s[0]] and first[s[1] - 1] < high] for part in PARTS}
             for part in PARTS:
-                example[f"{part}s"] = [
-                    [int(first[start] - low + 1), int(first[end - 1] - low + 1)] for start, end in here[part]
-                ]
+                example[f"{part}s"] = [[int(first[start] - low + 1), int(first[end - 1] - low + 1)] for start, end in here[part]]
+            example["source_parties"] = [speaks_for.get(span, IGNORE) for span in here["source"]]
             for name in RELATIONS:
                 example |= _link_tables(name, here["content"], here[name], spans["content"], spans[name])
             examples.append(example)
@@ -272,7 +281,7 @@ def stance_examples(
 ) -> list[dict[str, Any]]:
     """One example a gold quote: the row that the classifier sees at run time, and its labels."""
     view = QuoteView(config.max_tokens, config.context_tokens, config.mask_source)
-    ids = SpecialIds(*(tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[MASK]")))
+    ids = SpecialIds(*(special_id(tokenizer, token) for token in ("[CLS]", "[SEP]", "[MASK]")))
     examples = []
     for gold in articles:
         pieces = tokenize(tokenizer, gold.article.text)
@@ -300,7 +309,7 @@ def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int) -> torch.Tens
     for index, value in enumerate(values):
         array = np.asarray(value, dtype=np.int64)
         if array.size:
-            result[(index, *(slice(size) for size in array.shape))] = array
+            result[index][tuple(slice(size) for size in array.shape)] = array
     return torch.from_numpy(result)
 
 
@@ -311,6 +320,7 @@ def _collate_extraction(examples: list[dict[str, Any]]) -> dict[str, torch.Tenso
     counts = {name: max(1, *(len(example[f"{name}s"]) for example in examples)) for name in PARTS}
     for name in PARTS:
         batch[f"{name}s"] = _pad([example[f"{name}s"] for example in examples], (counts[name], 2), -1)
+    batch["source_parties"] = _pad([example["source_parties"] for example in examples], (counts["source"],), IGNORE)
     for name in RELATIONS:
         for table in ("gold", "allowed", "buckets"):
             key = f"{name}_{table}"
@@ -388,6 +398,8 @@ def _fit(
         logging_strategy="epoch",
         report_to=[],
         use_cpu=True,
+        # Emulated bf16 is several times slower than fp32, so only where the processor has it.
+        bf16=settings.precision == "bf16" or (settings.precision == "auto" and torch.cpu._is_avx512_bf16_supported()),
         seed=settings.seed,
         data_seed=settings.seed,
         train_sampling_strategy="group_by_length",
@@ -460,12 +472,23 @@ def export_onnx(net: Any, outputs: Sequence[str], path: Path, fp32_layers: int =
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.onnx"
             torch.onnx.export(
-                _Exported(net).eval(), (example, example, torch.zeros_like(example)), str(raw), dynamo=False,
-                input_names=names, output_names=list(outputs), dynamic_axes=axes, opset_version=17,
+                _Exported(net).eval(),
+                (example, example, torch.zeros_like(example)),
+                str(raw),
+                dynamo=False,
+                input_names=names,
+                output_names=list(outputs),
+                dynamic_axes=axes,
+                opset_version=17,
             )
             quantize_dynamic(
-                raw, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8,
-                nodes_to_exclude=_kept_fp32(raw, fp32_layers), extra_options={"MatMulConstBOnly": True},
+                raw,
+                path,
+                op_types_to_quantize=["MatMul"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=_kept_fp32(raw, fp32_layers),
+                extra_options={"MatMulConstBOnly": True},
             )
     finally:
         embeddings.word_embeddings = table
@@ -494,13 +517,19 @@ def agreement(net: Any, model: Model, rows: Sequence[Row], outputs: Sequence[str
     """
     exported = model.run(rows, batch_tokens=4096)
     result: dict[str, Any] = {}
-    same = {name: 0 for name in heads}
-    count = {name: 0 for name in heads}
-    gap = {name: 0.0 for name in heads}
+    same = dict.fromkeys(heads, 0)
+    count = dict.fromkeys(heads, 0)
+    gap = dict.fromkeys(heads, 0.0)
     for row, theirs in zip(rows, exported, strict=True):
         ids = torch.from_numpy(row.ids).unsqueeze(0)
         with torch.no_grad():
-            ours = dict(zip(outputs, net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0)), strict=True))
+            ours = dict(
+                zip(
+                    outputs,
+                    net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0)),
+                    strict=True,
+                )
+            )
         for name, labels in heads.items():
             a = softmax(ours[name][0].numpy().reshape(-1, labels))
             b = softmax(theirs[name].reshape(-1, labels))
@@ -559,9 +588,11 @@ def train(path: Path, kind: str) -> Path:
     digest = corpus_hash(corpus)
     checkpoints = resolve(path, config.checkpoints) / path.stem
     _claim(checkpoints, {"config": config.model_dump(mode="json"), "corpus": digest})
+    net: nn.Module
+    outputs: tuple[str, ...]
     if isinstance(config, ExtractionTrainConfig):
-        net, settings, rows = _train_extraction(config, splits, tokenizer, base, checkpoints)
-        outputs, heads = ("tags", "queries", "keys", "nulls"), {"tags": 3}
+        net, settings, rows = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
+        outputs, heads = EXTRACTION_OUTPUTS, {"tags": 3, "parties": len(_source_parties(conflict))}
     else:
         net, settings, rows = _train_stance(config, conflict, splits, tokenizer, base, checkpoints)
         outputs, heads = ("stance", "toward"), {"stance": len(conflict.stance_labels), "toward": len(ATTITUDES)}
@@ -610,22 +641,38 @@ def _finish(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _train_extraction(
-    config: ExtractionTrainConfig, splits: dict[str, list[GoldArticle]], tokenizer: Tokenizer, base: Path, checkpoints: Path
+    config: ExtractionTrainConfig,
+    conflict: ConflictConfig,
+    splits: dict[str, list[GoldArticle]],
+    tokenizer: Tokenizer,
+    base: Path,
+    checkpoints: Path,
 ) -> tuple[ExtractionNet, dict[str, Any], list[Row]]:
-    examples = {name: extraction_examples(articles, tokenizer, config) for name, articles in splits.items()}
-    net = ExtractionNet(base, config)
+    parties = _source_parties(conflict)
+    examples = {name: extraction_examples(articles, tokenizer, config, parties) for name, articles in splits.items()}
+    net = ExtractionNet(base, config, len(parties))
 
     def metrics(prediction: Any) -> dict[str, float]:
         tags = prediction.predictions
         return {"selection": tag_f1(tags, prediction.label_ids)}
 
-    _fit(net, examples["train"], examples["dev"], _collate_extraction, metrics, ["tag_labels"], config.optimizer, checkpoints)
+    _fit(
+        net,
+        examples["train"],
+        examples["dev"],
+        _collate_extraction,
+        metrics,
+        ["tag_labels"],
+        config.optimizer,
+        checkpoints,
+    )
     settings = {
         "window_tokens": config.window_tokens,
         "overlap_tokens": config.overlap_tokens,
         "link_bias": net.bias.detach().numpy().round(5).tolist(),
         "min_content_probability": 0.5,
-        "per_piece_outputs": ["tags", "queries", "keys", "nulls"],
+        "party_labels": list(parties),
+        "per_piece_outputs": list(EXTRACTION_OUTPUTS),
     }
     return net, settings, [_row(example) for example in examples["dev"]]
 
@@ -650,8 +697,14 @@ def _train_stance(
         return {"macro_f1": macro, "divergent_accuracy": accuracy, "selection": (macro + accuracy) / 2}
 
     _fit(
-        net, examples["train"], examples["dev"], _collate_stance, metrics, ["stance_labels", "toward_labels"],
-        config.optimizer, checkpoints,
+        net,
+        examples["train"],
+        examples["dev"],
+        _collate_stance,
+        metrics,
+        ["stance_labels", "toward_labels"],
+        config.optimizer,
+        checkpoints,
     )
     settings = {
         "stances": list(conflict.stance_labels),
@@ -662,6 +715,11 @@ def _train_stance(
         "temperature": {"stance": 1.0, "toward": 1.0},
     }
     return net, settings, [_row(example) for example in examples["dev"]]
+
+
+def _source_parties(conflict: ConflictConfig) -> tuple[str, ...]:
+    """Labels that a source's surroundings are classified into; `unknown` is what stays when none is sure."""
+    return tuple(label for label in conflict.party_labels if label != UNKNOWN)
 
 
 def _row(example: dict[str, Any]) -> Row:
@@ -694,8 +752,8 @@ def model_card(settings: dict[str, Any]) -> str:
         f"# {settings['name']}",
         "",
         f"Fine-tuned from `{settings['training_config']['base']}` (all-MiniLM-L6-v2) for the conflict `{settings['conflict']}`,",
-        f"on {settings['train_quotes']} quotes of {settings['train_articles']} articles. The articles were written and labelled by a",
-        "language model about invented people in real offices; expect real news to be harder than the figures on such text.",
+        f"on {settings['train_quotes']} quotes of {settings['train_articles']} articles. The articles were written and labelled",
+        "by a language model about invented people in real offices; expect real news to be harder than the figures on such text.",
         "ONNX with int8 weights; holds no code. Scores: see docs/dev-report.md, which `make report` makes.",
         "",
         f"- corpus hash: `{settings['corpus_hash']}`",

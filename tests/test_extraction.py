@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onrecord import Analyzer, Article
+from onrecord.extraction import (
+    align,
+    content_span,
+    distance_bucket,
+    quote_type,
+    split_at_breaks,
+    split_words,
+    viterbi_spans,
+    windows,
+)
+from onrecord.inference import Pieces
+
+
+def test_words_are_whole_with_hyphens_apostrophes_and_numbers():
+    text = "Nagorno-Karabakh’s 1,700 “peace treaty”"
+    words = split_words(text)
+    assert [text[a:b] for a, b in zip(words.starts, words.ends, strict=True)] == [
+        "Nagorno-Karabakh’s",
+        "1,700",
+        "“",
+        "peace",
+        "treaty",
+        "”",
+    ]
+
+
+def test_a_span_never_starts_inside():
+    # A plain argmax would give inside, inside, outside: no begin at all.
+    scores = np.array([[0.0, 0.5, 2.0], [0.0, 0.0, 5.0], [5.0, 0.0, 0.0]], dtype=np.float32)
+    assert viterbi_spans(scores) == [(0, 2)]
+
+
+@given(st.lists(st.lists(st.floats(-5, 5), min_size=3, max_size=3), max_size=40))
+def test_spans_are_ordered_whole_and_within_the_text(rows):
+    spans = viterbi_spans(np.array(rows, dtype=np.float32).reshape(-1, 3))
+    flat = [place for span in spans for place in span]
+    assert flat == sorted(flat) and all(a < b for a, b in spans)
+    assert not flat or flat[-1] <= len(rows)
+
+
+@given(st.integers(1, 3000), st.integers(10, 300), st.integers(0, 9))
+def test_windows_cover_everything_and_overlap(count, size, overlap):
+    bounds = windows(count, size, overlap)
+    assert bounds[0][0] == 0 and bounds[-1][1] == count
+    assert all(b[0] == a[1] - overlap for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(end - start <= size for start, end in bounds)
+
+
+def test_words_without_a_piece_are_left_out():
+    words = split_words("a \u0301 b")
+    pieces = Pieces(np.array([1, 2]), np.array([0, 4]), np.array([1, 5]))
+    kept, first, owner = align(words, pieces)
+    assert len(kept) == 2 and first.tolist() == [0, 1] and owner.tolist() == [0, 1]
+
+
+def test_no_span_runs_over_a_paragraph():
+    assert split_at_breaks([(0, 4)], np.array([0, 0, 1, 1])) == [(0, 2), (2, 4)]
+
+
+def test_distance_buckets_keep_sign_and_stay_in_range():
+    buckets = distance_bucket(np.array([-500, -3, -1, 0, 2, 500]))
+    assert buckets.tolist() == sorted(buckets.tolist())
+    assert buckets.min() >= 0 and buckets.max() < 16
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (["“A b c,”"], "direct"),
+        (["”The issue is closed,”", "”It is internal.”"], "direct"),
+        (["“a thriving regional country, “"], "direct"),
+        (["“an opening paragraph of several"], "direct"),
+        (["that a treaty is near"], "indirect"),
+        (["the “so-called corridor” is closed"], "mixed"),
+        (["“A” and “B”"], "mixed"),
+        (['"A" and "B"'], "mixed"),
+        (["a paraphrase", "“A direct end.”"], "mixed"),
+        (["«Non»"], "direct"),
+    ],
+)
+def test_types_by_marks(contents, expected):
+    assert quote_type(contents) == expected
+
+
+def test_marks_go_inside_and_stray_points_outside():
+    text = "He said “we agree,” and left it there."
+    words = split_words(text)
+    agree = [i for i, s in enumerate(words.starts) if text[s:].startswith("we")][0]
+    assert content_span(text, words, (agree, agree + 3)).text == "“we agree,”"
+    last = len(words)
+    assert content_span(text, words, (last - 4, last)).text == "left it there"
+
+
+def test_a_long_article_is_read_to_its_end(analyzer: Analyzer):
+    filler = "The road was closed in winter and the snow lay deep on the pass. " * 400
+    text = filler + "\n\nArmenian Foreign Minister Samvel Tadoyan said on Monday that the talks would go on.\n"
+    statements = analyzer.analyze(Article(text=text))
+    assert any("the talks would go on" in span.text for s in statements for span in s.content)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\0", "…", "😀", "\u200f\u200e", "a", "The sun rose over the hills."])
+def test_texts_without_quotes_give_none(analyzer: Analyzer, text):
+    assert analyzer.analyze(Article(text=text)) == []
+
+
+@given(text=st.text(max_size=300))
+def test_any_text_gives_statements_that_fit_it(analyzer: Analyzer, text):
+    for statement in analyzer.analyze(Article(text=text)):
+        statement.check_against(text)
