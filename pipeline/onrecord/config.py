@@ -178,7 +178,7 @@ class ExtractionTrainConfig(_TrainConfig):
     window_tokens: PositiveInt = Field(default=256, title="Word pieces in a window")
     overlap_tokens: PositiveInt = Field(default=96, title="Word pieces that neighbouring windows share")
     link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares")
-    link_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the linking loss")
+    link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss")
     party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party")
 
 

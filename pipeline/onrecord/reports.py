@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onrecord.config import ConflictConfig
+from onrecord.corpus.stats import CorpusStats
 from onrecord.records import JOINT, OTHER, UNKNOWN, Article, Statement
 
 # Okabe & Ito's colours, told apart by colour-blind readers, given to parties in the config's order.
@@ -125,3 +126,25 @@ def article_page(results: Sequence[tuple[Article, Sequence[Statement]]], conflic
         matrix={party: row for party, row in matrix.items() if any(row.values())},
         shorten=shorten,
     )
+
+
+def stats_tables(stats: CorpusStats) -> list[Table]:
+    """Terminal tables of a corpus."""
+    figures = Table("figure", "value", title="Corpus")
+    for name, value in stats.figures.items():
+        figures.add_row(name, f"{value:.6g}")
+    voiced = Table("stance", "voiced by")
+    for stance, parties in stats.voiced_by.items():
+        voiced.add_row(stance, ", ".join(parties))
+    tables = [figures, voiced]
+    for name, rows in stats.tables.items():
+        table = Table(name, "n", "share")
+        for label, count in rows.items():
+            table.add_row(Text(label), str(count), f"{count / sum(rows.values()):.1%}")
+        tables.append(table)
+    return tables
+
+
+def stats_page(stats: CorpusStats) -> str:
+    """One self-contained HTML page that describes a corpus."""
+    return render("corpus.html", stats=stats)

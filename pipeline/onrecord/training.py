@@ -47,6 +47,7 @@ from onrecord.records import ATTITUDES, UNKNOWN, is_divergent
 from onrecord.stance import TYPES, QuoteView, SpecialIds
 
 IGNORE = -100
+BIAS_SCALE = 10.0
 EXTRACTION_OUTPUTS = ("tags", "queries", "keys", "nulls", "parties")
 
 
@@ -107,7 +108,11 @@ class ExtractionNet(nn.Module):
         self.nulls = nn.Linear(width, count)
         self.parties = nn.Linear(width, parties)
         self.party_weight = config.party_weight
-        self.bias = nn.Parameter(torch.zeros(count, DISTANCE_BUCKETS))
+        # Near spans belong together: a prior that training refines. Stored small and read times
+        # BIAS_SCALE, so that a step of the common learning rate moves it far enough.
+        sizes = torch.arange(DISTANCE_BUCKETS // 2).float()
+        prior = -0.7 * torch.cat([sizes.flip(0), sizes])
+        self.bias = nn.Parameter(prior.repeat(count, 1) / BIAS_SCALE)
         self.link_size, self.link_weight = size, config.link_weight
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
@@ -145,7 +150,7 @@ class ExtractionNet(nn.Module):
             key = _span_mean(keys[:, :, relation], others)
             null = _span_mean(nulls[:, :, relation : relation + 1], contents)
             scores = query @ key.transpose(1, 2) / self.link_size**0.5
-            scores = scores + self.bias[relation][links[f"{name}_buckets"]]
+            scores = scores + BIAS_SCALE * self.bias[relation][links[f"{name}_buckets"]]
             allowed = links[f"{name}_allowed"] > 0
             scores = scores.masked_fill(~allowed, -1e4)
             full = torch.cat([scores, null], dim=-1)
@@ -669,7 +674,7 @@ def _train_extraction(
     settings = {
         "window_tokens": config.window_tokens,
         "overlap_tokens": config.overlap_tokens,
-        "link_bias": net.bias.detach().numpy().round(5).tolist(),
+        "link_bias": (BIAS_SCALE * net.bias).detach().numpy().round(5).tolist(),
         "min_content_probability": 0.5,
         "party_labels": list(parties),
         "per_piece_outputs": list(EXTRACTION_OUTPUTS),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
+from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
@@ -23,7 +22,6 @@ from onrecord.records import (
     Quote,
     QuoteType,
     Span,
-    stable_hash,
 )
 
 PARTS = ("content", "cue", "source")
@@ -43,6 +41,8 @@ MAX_GOLD_BYTES = 5_000_000
 
 _ARTICLE_FIELDS = ("id", "date", "outlet", "style", "story")
 _QUOTE_FIELDS = ("q", "type", "speaker", "party", "stance", "toward")
+# What XML 1.0 can't hold, and the carriage return, which its readers turn into a newline.
+NOT_XML = re.compile("[^\\t\\n\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -233,12 +233,18 @@ class _Reader:
             if not q:
                 self.fault(element, f'<{element.tag}> lacks q="…"')
                 continue
-            start, end = start - shift, min(end - shift, len(self.text))
-            content = self.text[start:end] if start >= 0 else ""
-            if not content or content != content.strip():
-                self.fault(element, f'<{element.tag} q="{q}"> is empty or begins or ends with white space: {content[:40]!r}')
+            start, end = max(0, start - shift), min(end - shift, len(self.text))
+            if start >= end:
+                self.fault(element, f'<{element.tag} q="{q}"> is empty')
                 continue
             self.spans.setdefault(q, {part: [] for part in PARTS})[element.tag].append((start, end, _line(element)))
+        for q, parts in self.spans.items():
+            for part, spans in parts.items():
+                for start, end, line in _joined(spans):
+                    words = self.text[start:end]
+                    if words != words.strip():
+                        message = f'<{part} q="{q}"> begins or ends with white space: {words[:40]!r}'
+                        self.problems.append(Problem(self.path, line, message))
 
     def _read_quote(self, element: etree._Element) -> GoldQuote | None:
         q = element.get("q") or ""
@@ -266,7 +272,7 @@ class _Reader:
             if not colon or target in toward:
                 self.fault(element, f"quote {q}: toward={item!r}; write each party once, as Party:favor or Party:against")
             toward[target] = attitude
-        parts = {part: tuple(Span.of(self.text, start, end) for start, end, _ in sorted(spans[part])) for part in PARTS}
+        parts = {part: tuple(Span.of(self.text, start, end) for start, end, _ in _joined(spans[part])) for part in PARTS}
         return GoldQuote(
             q=q,
             type=kind,  # type: ignore[arg-type]  # membership was checked above
@@ -278,6 +284,17 @@ class _Reader:
         )
 
 
+def _joined(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Spans (start, end, line) in order; elements that touch are one span, cut only where another element crossed it."""
+    result: list[tuple[int, int, int]] = []
+    for start, end, line in sorted(spans):
+        if result and result[-1][1] == start:
+            result[-1] = (result[-1][0], end, result[-1][2])
+        else:
+            result.append((start, end, line))
+    return result
+
+
 def read_gold(path: Path) -> GoldArticle:
     """Read one gold file.
 
@@ -285,6 +302,80 @@ def read_gold(path: Path) -> GoldArticle:
         CorpusError: with every fault of the file, by line.
     """
     return _Reader(path, _parse(path)).read()
+
+
+def write_gold(gold: GoldArticle, path: Path) -> None:
+    """Write a gold file that reads back as the same article and quotes.
+
+    Raises:
+        CorpusError: when the text has characters that XML can't hold.
+    """
+    path.write_text(to_xml(gold), encoding="utf-8", newline="\n")
+
+
+def to_xml(gold: GoldArticle) -> str:
+    """The gold file of an article, as text; see `write_gold`."""
+    article = gold.article
+    odd = NOT_XML.search(article.text)
+    if odd:
+        message = f"character {odd.group()!r} at {odd.start()} can't stand in XML; remove it from the text"
+        raise CorpusError([Problem(gold.path, 1, message)])
+    opening: dict[int, list[_Mark]] = {}
+    for order, quote in enumerate(gold.quotes):
+        for part in PARTS:
+            for span in getattr(quote, part):
+                opening.setdefault(span.start, []).append(_Mark(span.end, order, part, quote.q))
+    edges = sorted({*opening, *(mark.end for marks in opening.values() for mark in marks)})
+    pieces: list[str] = []
+    stack: list[_Mark] = []
+    place = 0
+    for edge in edges:
+        pieces.append(escape(article.text[place:edge]))
+        place = edge
+        # Elements only nest: one that crosses the end of another is closed and opened again there.
+        reopened: list[_Mark] = []
+        while any(mark.end == edge for mark in stack):
+            top = stack.pop()
+            pieces.append(f"</{top.part}>")
+            if top.end != edge:
+                reopened.append(top)
+        fresh = sorted(opening.get(edge, []), key=lambda mark: (-mark.end, mark.order))
+        for mark in [*reversed(reopened), *fresh]:
+            pieces.append(f"<{mark.part} q={quoteattr(mark.q)}>")
+            stack.append(mark)
+    pieces.append(escape(article.text[place:]))
+    fields = {
+        "id": article.id,
+        "date": article.date,
+        "outlet": article.outlet,
+        "style": gold.style,
+        "story": gold.story,
+        "url": article.url,
+    }
+    head = " ".join(f"{name}={quoteattr(str(value))}" for name, value in fields.items() if value is not None)
+    rows = []
+    for quote in gold.quotes:
+        values = {"q": quote.q, "type": quote.type, "speaker": quote.speaker, "party": quote.party, "stance": quote.stance}
+        toward = " ".join(f"{target}:{attitude}" for target, attitude in quote.toward.items())
+        if toward:
+            values["toward"] = toward
+        rows.append("<quote " + " ".join(f"{name}={quoteattr(value)}" for name, value in values.items()) + "/>")
+    body = "".join(pieces)
+    return (
+        f"<article {head}>\n<title>{escape(article.title or '')}</title>\n<body>\n{body}\n</body>\n<quotes>\n"
+        + "\n".join(rows)
+        + "\n</quotes>\n</article>\n"
+    )
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """An element to be written: where it ends, its quote's place in the file, its tag and its quote."""
+
+    end: int
+    order: int
+    part: str
+    q: str
 
 
 def check(paths: Iterable[Path], labels: Labels) -> list[Problem]:
@@ -362,133 +453,3 @@ def _check_marks(gold: GoldArticle, quote: GoldQuote) -> Iterator[str]:
         yield "type indirect, but the content has quotation marks: direct or mixed"
     if quote.type in ("direct", "mixed") and not marked and not any(c in "‘’'" for s in quote.content for c in s.text):
         yield f"type {quote.type}, but the content has no quotation mark"
-
-
-SPLITS = {"train": 0.70, "dev": 0.15, "test": 0.15}
-
-
-def _splits_path(corpus: Path) -> Path:
-    return corpus / "splits.json"
-
-
-def file_digest(path: Path) -> str:
-    """16 digits of a file's SHA-256: what the splits file freezes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def corpus_hash(corpus: Path) -> str:
-    """One hash over names, contents and splits of a corpus folder."""
-    parts = [f"{path.name} {file_digest(path)}" for path in gold_paths([corpus])]
-    return hashlib.sha256("\n".join([*parts, _splits_path(corpus).read_text(encoding="utf-8")]).encode()).hexdigest()[:16]
-
-
-def read_splits(corpus: Path) -> dict[str, dict[str, str]]:
-    """The frozen splits file: article id → its `split` and the `sha256` (16 digits) of its file.
-
-    Raises:
-        CorpusError: when the corpus has no splits file.
-    """
-    path = _splits_path(corpus)
-    if not path.is_file():
-        raise CorpusError([Problem(path, 1, f"no splits file; make it with `onrecord corpus split {corpus}`")])
-    result: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-    return result
-
-
-def read_split(corpus: Path, split: str) -> list[GoldArticle]:
-    """The articles of one split, in the order of their ids.
-
-    Raises:
-        CorpusError: when an article can't be read, has no split, or differs from its frozen hash.
-    """
-    splits = read_splits(corpus)
-    articles, problems = [], []
-    for path in gold_paths([corpus]):
-        entry = splits.get(path.stem)
-        if entry is None:
-            problems.append(Problem(path, 1, f"is in no split; run `onrecord corpus split {corpus}`"))
-        elif entry["sha256"] != file_digest(path):
-            problems.append(Problem(path, 1, f"changed since the splits were frozen; run `onrecord corpus split {corpus}`"))
-        elif entry["split"] == split:
-            articles.append(read_gold(path))
-    if problems:
-        raise CorpusError(problems)
-    return articles
-
-
-def split_corpus(corpus: Path) -> dict[str, int]:
-    """Give every new article a side and freeze it; an article that has one keeps it.
-
-    Articles of one story, or that share an invented speaker, stay together. Groups are dealt, largest
-    first, to the side that lacks most quotes; a hash of the group decides ties, so that runs repeat.
-
-    Returns:
-        Articles by split.
-
-    Raises:
-        CorpusError: when a group holds articles that are frozen on different sides.
-    """
-    path = _splits_path(corpus)
-    frozen = read_splits(corpus) if path.is_file() else {}
-    articles = read_corpus([corpus])
-    problems = []
-    assigned = {gold.article.id: frozen[gold.article.id]["split"] for gold in articles if gold.article.id in frozen}
-    quotes = dict.fromkeys(SPLITS, 0)
-    for gold in articles:
-        if gold.article.id in assigned:
-            quotes[assigned[gold.article.id]] += len(gold.quotes)
-    total = sum(len(gold.quotes) for gold in articles)
-    for group in sorted(_groups(articles), key=lambda g: (-sum(len(a.quotes) for a in g), stable_hash(g[0].story))):
-        sides = {assigned[gold.article.id] for gold in group if gold.article.id in assigned}
-        if len(sides) > 1:
-            names = ", ".join(gold.article.id for gold in group)
-            problems.append(Problem(group[0].path, 1, f"one story or speaker on two sides ({', '.join(sorted(sides))}): {names}"))
-            continue
-        side = sides.pop() if sides else max(SPLITS, key=lambda name: SPLITS[name] * total - quotes[name])
-        for gold in group:
-            if gold.article.id not in assigned:
-                assigned[gold.article.id] = side
-                quotes[side] += len(gold.quotes)
-    if problems:
-        raise CorpusError(problems)
-    table = {
-        gold.article.id: {"split": assigned[gold.article.id], "sha256": file_digest(gold.path)}
-        for gold in sorted(articles, key=lambda gold: gold.article.id)
-    }
-    path.write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
-    return {name: sum(entry["split"] == name for entry in table.values()) for name in SPLITS}
-
-
-def invented_people(gold: GoldArticle) -> set[str]:
-    """Names of the article's speakers that look like a person's: bodies and groups recur freely."""
-    generic = re.compile(r"\b(of|the|in|and|for|group|council|government|ministry|office|service|authorities)\b", re.IGNORECASE)
-    return {
-        name.strip()
-        for quote in gold.quotes
-        for name in quote.speaker.split(";")
-        if len(name.split()) in (2, 3)
-        and name.istitle()
-        and not generic.search(name)
-        and any(name.strip().split()[-1] == span.text.split()[-1].strip(",") for q in gold.quotes for span in q.source)
-    }
-
-
-def _groups(articles: list[GoldArticle]) -> list[list[GoldArticle]]:
-    """Connected groups of articles: same story, or a speaker in common."""
-    parent = {gold.article.id: gold.article.id for gold in articles}
-
-    def root(key: str) -> str:
-        while parent[key] != key:
-            key = parent[key]
-        return key
-
-    owner: dict[str, str] = {}
-    for gold in articles:
-        for key in (f"story {gold.story}", *(f"person {name}" for name in sorted(invented_people(gold)))):
-            if key in owner:
-                parent[root(gold.article.id)] = root(owner[key])
-            owner[key] = gold.article.id
-    groups: dict[str, list[GoldArticle]] = {}
-    for gold in articles:
-        groups.setdefault(root(gold.article.id), []).append(gold)
-    return list(groups.values())

@@ -1,0 +1,78 @@
+"""A tiny real training of each model, through the command, and what the shipped models say of themselves."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from onrecord.cli import app
+from onrecord.config import resource_root
+from onrecord.corpus import corpus_hash, read_split
+from onrecord.inference import Model, ModelError, Row, load_model
+
+ROOT = resource_root()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_project):
+    for name in ("extraction", "stance"):
+        result = CliRunner().invoke(app, ["train", str(tiny_project / f"configs/train/{name}.yaml")])
+        assert result.exit_code == 0, result.output
+    return tiny_project / "models"
+
+
+@pytest.mark.parametrize("name", ["extraction", "stance"])
+def test_the_exported_model_agrees_with_pytorch(trained, name):
+    settings = json.loads((trained / name / "settings.json").read_text(encoding="utf-8"))
+    for head, figures in settings["agreement_on_dev"].items():
+        # Two epochs on four articles leave probabilities near ties, where a quantized label may flip.
+        assert figures["largest_probability_gap"] < 0.1, head
+        assert figures["decisions"] > 0
+
+
+@pytest.mark.parametrize("name", ["extraction", "stance"])
+def test_the_shipped_model_agrees_with_pytorch(name):
+    settings = json.loads((ROOT / "models" / name / "settings.json").read_text(encoding="utf-8"))
+    for head, figures in settings["agreement_on_dev"].items():
+        assert figures["same_labels"] >= 0.98, head
+        assert 0 <= figures["largest_probability_gap"] <= 1
+
+
+@pytest.mark.parametrize("name", ["extraction", "stance"])
+def test_the_shipped_model_is_small_and_says_what_it_was_trained_on(name):
+    folder = ROOT / "models" / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 30_000_000
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    assert settings["training_config"]["kind"] == f"train-{name}"
+    assert settings["corpus_hash"] == corpus_hash(ROOT / "data/corpus")
+    assert settings["train_articles"] == len(read_split(ROOT / "data/corpus", "train"))
+
+
+def test_a_row_keeps_its_scores_whatever_follows_it():
+    model = load_model(ROOT / "models/stance", 1)
+    row = Row(np.array([model.cls, 2003, 2004, model.sep]), np.array([0, 1, 1, 0]))
+    one = model.run([row], 4)[0]["stance"]
+    two = model.run([row, row], 4)[1]["stance"]
+    assert np.array_equal(one, two)
+
+
+def test_loading_twice_is_the_same_object():
+    assert load_model(ROOT / "models/stance", 1) is load_model(ROOT / "models/stance", 1)
+
+
+def test_a_folder_that_is_no_model_says_so(tmp_path):
+    with pytest.raises(ModelError, match="no such model folder"):
+        Model(tmp_path / "none", 1)
+    (tmp_path / "checksums.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"model\.onnx: missing"):
+        Model(tmp_path, 1)
+
+
+def test_a_missing_base_names_the_remedy(tiny_project, tmp_path):
+    config = tiny_project / "configs/train/nobase.yaml"
+    text = (tiny_project / "configs/train/stance.yaml").read_text(encoding="utf-8")
+    config.write_text(text + "base: no_such_base\n", encoding="utf-8")
+    result = CliRunner().invoke(app, ["train", str(config)])
+    assert result.exit_code == 2 and "no_such_base" in result.stderr and "Traceback" not in result.stderr
+    config.unlink()
