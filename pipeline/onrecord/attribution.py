@@ -573,6 +573,8 @@ class _Article:
         return (quote.source or quote.content)[0].start
 
     def _source(self, source: Span) -> Resolved:
+        if source.text.endswith(("'s", "’s")) and len(source.text) > 2:
+            source = Span.of(self.article.text, source.start, source.end - 2)
         words = re.sub(r"\s+", " ", source.text).strip()
         lower = words.lower().strip(",.")
         if lower in PRONOUNS_ONE | PRONOUNS_MANY | PRONOUNS_BODY:

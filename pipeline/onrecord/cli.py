@@ -371,6 +371,7 @@ def corpus_agreement(
     first: Annotated[Path, typer.Argument(help="Folder of gold files.")],
     second: Annotated[Path, typer.Argument(help="Folder of other annotations of the same texts.")],
     conflict: Annotated[Path | None, typer.Option(help="Conflict config with the labels; the shipped one by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write; the terminal by default.")] = None,
 ) -> None:
     """Compare two annotations: span F1, and Krippendorff's alpha for party, stance and toward, with intervals.
 
@@ -385,7 +386,12 @@ def corpus_agreement(
 
         labels = load(conflict or resource_root() / "configs/conflicts/south-caucasus.yaml", ConflictConfig)
         result = agreement(read_corpus([first]), read_corpus([second]), labels.stance_labels, labels.targets)
-        typer.echo(agreement_markdown(result))
+        if out is None:
+            typer.echo(agreement_markdown(result))
+        else:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(agreement_markdown(result), encoding="utf-8")
+            errors.print(f"wrote {escape(str(out))}")
 
 
 class CorpusFormat(StrEnum):

@@ -613,6 +613,7 @@ def train(path: Path, kind: str) -> Path:
             "conflict": conflict.name,
             "corpus_hash": digest,
             "train_articles": len(splits["train"]),
+            "trained_on": [gold.article.id for gold in splits["train"]],
             "train_quotes": sum(len(gold.quotes) for gold in splits["train"]),
             "onrecord": __version__,
             "training_config": config.model_dump(mode="json"),
