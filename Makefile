@@ -24,11 +24,15 @@ models: .venv-dev/ready
 report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split dev --title "Dev report" --out docs/dev
 	$(DEV)/onrecord evaluate --gold seeds --title "Seed article" --out docs/seed
+	$(DEV)/onrecord corpus stats data/corpus --out data/corpus/stats.md
+	$(DEV)/onrecord corpus agreement data/corpus/articles data/annotations/second --out data/corpus/agreement.md
+	$(DEV)/onrecord schema > docs/statement.schema.json
+	$(DEV)/python docs/make_readme.py
 
-# The lean runtime, as users install it: no torch.
+# The lean runtime: no torch, and no byte code for modules that are never loaded.
 .venv/ready: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt .
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e .
 	touch $@
 
 .venv-dev/ready: pyproject.toml constraints.txt

