@@ -25,7 +25,7 @@ report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split dev --title "Dev report" --out docs/dev
 	$(DEV)/onrecord evaluate --gold seeds --title "Seed article" --out docs/seed
 	$(DEV)/onrecord corpus stats data/corpus --out data/corpus/stats.md
-	$(DEV)/onrecord corpus agreement data/corpus/articles data/annotations/second --out data/corpus/agreement.md
+	$(DEV)/onrecord corpus agreement data/annotations/first data/annotations/second --out data/corpus/agreement.md
 	$(DEV)/onrecord schema > docs/statement.schema.json
 	$(DEV)/python docs/make_readme.py
 

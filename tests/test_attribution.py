@@ -45,6 +45,7 @@ def resolve(attributor, text, *sources, date=dt.date(2021, 11, 8)):
         ("Yerevan and Baku agreed so.", "Yerevan and Baku", "Yerevan and Baku", "joint", "words"),
         ("Karabakh Armenian leaders said so.", "Karabakh Armenian leaders", "Karabakh Armenian leaders", "other", "words"),
         ("The US, Russian and French mediators said so.", "The US, Russian and French mediators", "US, Russian and French mediators", "OSCE", "words"),
+        ("Aliqmedia.am claimed so.", "Aliqmedia.am", "Aliqmedia.am", "other", "words"),
         ("Zarmik Bolshakidze said so.", "Zarmik Bolshakidze", "Zarmik Bolshakidze", "unknown", "nothing"),
     ],
 )  # fmt: skip

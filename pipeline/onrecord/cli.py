@@ -377,7 +377,7 @@ def corpus_agreement(
 
     Example:
 
-        onrecord corpus agreement data/corpus/articles data/annotations/second
+        onrecord corpus agreement data/annotations/first data/annotations/second
     """
     with _letters():
         from onrecord.config import ConflictConfig, load, resource_root

@@ -29,6 +29,12 @@ from onrecord.extraction import Reading
 from onrecord.inference import softmax
 from onrecord.records import JOINT, OTHER, UNKNOWN, Article, Party, Quote, Span, Speaker
 
+# A medium that goes by its address (*Aliqmedia.am*).
+_SITE_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|info|[a-z]{2})")
+
+# How many earlier sources a role (*the envoy*) may go back to.
+MEMORY = 200
+
 SpeakerKind = Literal["person", "body", "group", "document", "unknown"]
 
 
@@ -132,6 +138,10 @@ class _Article:
         lower = words.lower().strip(",.")
         if lower in PRONOUNS_ONE | PRONOUNS_MANY | PRONOUNS_BODY:
             return self._pronoun(source, lower)
+        if _SITE_NAME.fullmatch(words):
+            return Resolved(
+                Speaker(name=words, kind="body"), Party(label=OTHER, evidence=f"words: the web site {words}"), source.start
+            )
         names = self._names_in(source)
         if names:
             people = [self._person(source, start, end, single=len(names) == 1) for start, end in names]
@@ -360,7 +370,7 @@ class _Article:
         wanted = _head(words)
         if wanted is None or words.lower().startswith(("a ", "an ")):
             return None
-        for earlier in reversed(self.done):
+        for earlier in reversed(self.done[-MEMORY:]):
             if (
                 earlier.speaker.kind == "person"
                 and earlier.party.label == label
@@ -375,7 +385,7 @@ class _Article:
         head = next((token for token in reversed(tokens) if token in ROLE_WORDS), None)
         if head is None:
             return None
-        for earlier in reversed(self.done):
+        for earlier in reversed(self.done[-MEMORY:]):
             if head in _heads(earlier.speaker.office or "") | _heads(earlier.speaker.name):
                 return _again(earlier, source.start)
         stem = head.rstrip("s")
@@ -388,7 +398,7 @@ class _Article:
             if not found:
                 continue
             label, term = found
-            person = next((name for name in view.names if 0 <= name.start - (low + match.end()) <= 2), None)
+            person = view.name_at(low + match.end(), within=2)
             if person is not None:
                 best = _again(
                     self._person(Span.of(view.text, person.start, person.end), person.start, person.end, single=True),

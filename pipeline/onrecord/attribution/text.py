@@ -78,6 +78,17 @@ class TextView:
         ]
 
     @cached_property
+    def _name_starts(self) -> list[int]:
+        return [name.start for name in self.names]
+
+    def name_at(self, place: int, within: int) -> Name | None:
+        """The name that begins at `place`, or at most `within` characters after it."""
+        index = bisect_left(self._name_starts, place)
+        if index < len(self.names) and self.names[index].start - place <= within:
+            return self.names[index]
+        return None
+
+    @cached_property
     def by_surname(self) -> dict[str, list[Name]]:
         """Full names by surname."""
         result: dict[str, list[Name]] = {}
