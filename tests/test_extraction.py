@@ -8,6 +8,7 @@ from onrecord.extraction import (
     align,
     content_span,
     distance_bucket,
+    face_marks,
     quote_type,
     split_at_breaks,
     split_words,
@@ -28,6 +29,19 @@ def test_words_are_whole_with_hyphens_apostrophes_and_numbers():
         "treaty",
         "”",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("”The issue,” he said. ”It is.”", "“The issue,” he said. “It is.”"),
+        ("“Right as it stands,” he said.", "“Right as it stands,” he said."),
+        ("in the region, “Foreign Minister", "in the region, “Foreign Minister"),
+        ('«no» "straight"', '«no» "straight"'),
+    ],
+)
+def test_marks_that_face_the_wrong_way_are_turned(text, expected):
+    assert face_marks(text) == expected
 
 
 def test_a_span_never_starts_inside():

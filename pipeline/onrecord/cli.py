@@ -166,7 +166,7 @@ def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tupl
                 if format is Format.jsonl:
                     stream.writelines(statement.to_json() + "\n" for statement in statements)
                 elif format is Format.table:
-                    console = Console(file=stream, width=None if stream.isatty() else 140, highlight=False)
+                    console = Console(file=stream, width=None if stream.isatty() else 150, highlight=False)
                     console.print(statement_table(statements, analyzer.conflict))
                     console.print(
                         f"{len(statements)} statements in {escape(item.title or item.id)}"

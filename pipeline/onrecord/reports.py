@@ -25,7 +25,7 @@ def colors(conflict: ConflictConfig) -> dict[str, str]:
     return result | dict.fromkeys((JOINT, OTHER, UNKNOWN, "none"), NEUTRAL)
 
 
-def shorten(text: str, limit: int = 70) -> str:
+def shorten(text: str, limit: int = 60) -> str:
     """`text` on one line, cut at a word, at most `limit` characters."""
     flat = " ".join(text.split())
     if len(flat) <= limit:

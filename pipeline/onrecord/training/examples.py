@@ -16,6 +16,7 @@ from onrecord.extraction import (
     RELATIONS,
     align,
     distance_bucket,
+    face_marks,
     span_distance,
     split_words,
     window_row,
@@ -36,7 +37,7 @@ def extraction_examples(
     examples = []
     for gold in articles:
         text = gold.article.text
-        pieces = tokenize(tokenizer, text)
+        pieces = tokenize(tokenizer, face_marks(text))
         words, first, owner = align(split_words(text), pieces)
         types = word_types(text, words)[owner]
 
