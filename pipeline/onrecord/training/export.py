@@ -90,7 +90,14 @@ def _kept_fp32(path: Path, layers: int) -> list[str]:
     return [name for name in names if any(part in name for part in kept) and "attention" not in name]
 
 
-def agreement(net: Any, model: Model, rows: Sequence[Row], outputs: Sequence[str], heads: dict[str, int]) -> dict[str, Any]:
+def agreement(
+    net: Any,
+    model: Model,
+    rows: Sequence[Row],
+    outputs: Sequence[str],
+    heads: dict[str, int],
+    places: dict[str, list[list[int]]] | None = None,
+) -> dict[str, Any]:
     """How the exported model's decisions compare with the PyTorch net's on the same rows.
 
     Args:
@@ -99,36 +106,29 @@ def agreement(net: Any, model: Model, rows: Sequence[Row], outputs: Sequence[str
         rows: Model inputs.
         outputs: Names of the net's outputs, in order.
         heads: Output name → number of labels that each decision chooses from.
+        places: Output name → for each row the pieces where the output is read; elsewhere it means nothing.
 
     Returns:
         For each head: decisions compared, share of equal labels, largest gap between probabilities.
     """
     exported = model.run(rows, batch_tokens=4096)
-    result: dict[str, Any] = {}
-    same = dict.fromkeys(heads, 0)
-    count = dict.fromkeys(heads, 0)
-    gap = dict.fromkeys(heads, 0.0)
-    for row, theirs in zip(rows, exported, strict=True):
+    ours: dict[str, list[np.ndarray]] = {name: [] for name in heads}
+    theirs: dict[str, list[np.ndarray]] = {name: [] for name in heads}
+    for index, (row, output) in enumerate(zip(rows, exported, strict=True)):
         ids = torch.from_numpy(row.ids).unsqueeze(0)
         with torch.no_grad():
-            ours = dict(
-                zip(
-                    outputs,
-                    net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0)),
-                    strict=True,
-                )
-            )
+            scores = net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0))
         for name, labels in heads.items():
-            a = softmax(ours[name][0].numpy().reshape(-1, labels))
-            b = softmax(theirs[name].reshape(-1, labels))
-            same[name] += int((a.argmax(-1) == b.argmax(-1)).sum())
-            count[name] += len(a)
-            gap[name] = max(gap[name], float(np.abs(a - b).max()))
+            read = list(places[name][index]) if places and name in places else slice(None)
+            ours[name].append(scores[list(outputs).index(name)][0].numpy()[read].reshape(-1, labels))
+            theirs[name].append(output[name][read].reshape(-1, labels))
+    result: dict[str, Any] = {}
     for name in heads:
+        a, b = softmax(np.concatenate(ours[name])), softmax(np.concatenate(theirs[name]))
         result[name] = {
-            "decisions": count[name],
-            "same_labels": round(same[name] / count[name], 5),
-            "largest_probability_gap": round(gap[name], 4),
+            "decisions": len(a),
+            "same_labels": round(float((a.argmax(-1) == b.argmax(-1)).mean()), 5),
+            "largest_probability_gap": round(float(np.abs(a - b).max()), 4),
         }
     return result
 

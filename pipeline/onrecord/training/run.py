@@ -148,8 +148,9 @@ def train(path: Path, kind: str) -> Path:
     _claim(checkpoints, {"config": config.model_dump(mode="json"), "corpus": digest})
     net: nn.Module
     outputs: tuple[str, ...]
+    places: dict[str, list[list[int]]] | None = None
     if isinstance(config, ExtractionTrainConfig):
-        net, settings, rows = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
+        net, settings, rows, places = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
         outputs, heads = EXTRACTION_OUTPUTS, {"tags": 3, "parties": len(_source_parties(conflict))}
     else:
         net, settings, rows = _train_stance(config, conflict, splits, tokenizer, base, checkpoints)
@@ -172,7 +173,7 @@ def train(path: Path, kind: str) -> Path:
             "training_config": config.model_dump(mode="json"),
         }
         _finish(draft, settings)
-        settings["agreement_on_dev"] = agreement(net, Model(draft, threads=2), rows, outputs, heads)
+        settings["agreement_on_dev"] = agreement(net, Model(draft, threads=2), rows, outputs, heads, places)
         if kind == "train-stance":
             settings["temperature"] = _calibrate(Model(draft, threads=2), rows, conflict, splits["dev"])
         _finish(draft, settings)
@@ -206,7 +207,7 @@ def _train_extraction(
     tokenizer: Tokenizer,
     base: Path,
     checkpoints: Path,
-) -> tuple[ExtractionNet, dict[str, Any], list[Row]]:
+) -> tuple[ExtractionNet, dict[str, Any], list[Row], dict[str, list[list[int]]]]:
     parties = _source_parties(conflict)
     examples = {name: extraction_examples(articles, tokenizer, config, parties) for name, articles in splits.items()}
     net = ExtractionNet(base, config, len(parties))
@@ -233,7 +234,8 @@ def _train_extraction(
         "party_labels": list(parties),
         "per_piece_outputs": list(EXTRACTION_OUTPUTS),
     }
-    return net, settings, [_row(example) for example in examples["dev"]]
+    at_sources = [[place for span in example["sources"] for place in span] for example in examples["dev"]]
+    return net, settings, [_row(example) for example in examples["dev"]], {"parties": at_sources}
 
 
 def _train_stance(
@@ -316,7 +318,7 @@ def model_card(settings: dict[str, Any]) -> str:
         f"Fine-tuned from `{settings['training_config']['base']}` (all-MiniLM-L6-v2) for the conflict `{settings['conflict']}`,",
         f"on {settings['train_quotes']} quotes of {settings['train_articles']} articles. The articles were written and labelled",
         "by a language model about invented people in real offices; expect real news to be harder than the figures on such text.",
-        "ONNX with int8 weights; holds no code. Scores: see docs/dev-report.md, which `make report` makes.",
+        "ONNX with int8 weights; holds no code. Scores: see docs/dev/report.md, which `make report` makes.",
         "",
         f"- corpus hash: `{settings['corpus_hash']}`",
         f"- onrecord: {settings['onrecord']}",
