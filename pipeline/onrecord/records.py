@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -168,15 +168,6 @@ def json_schema() -> dict[str, Any]:
         "$id": SCHEMA_VERSION,
         **schema,
     }
-
-
-def write_statements(statements: Iterable[Statement], stream: Any) -> int:
-    """Write statements as JSON Lines to a text stream; returns how many."""
-    count = 0
-    for statement in statements:
-        stream.write(statement.to_json() + "\n")
-        count += 1
-    return count
 
 
 def read_statements(path: Path) -> Iterator[Statement]:
