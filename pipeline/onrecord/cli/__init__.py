@@ -1,0 +1,43 @@
+"""The command line: argument reading and printing only, a module a group of commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from onrecord import __version__
+from onrecord.cli import analyze, corpus, evaluate, train
+from onrecord.records import json_schema
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Who said it, for whom, and whose position it voices.",
+)
+app.command()(analyze.analyze)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.add_typer(corpus.app, name="corpus")
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"onrecord {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a statement line."""
+    typer.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))

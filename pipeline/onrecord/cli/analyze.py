@@ -1,0 +1,158 @@
+"""`onrecord analyze`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from onrecord.article import ArticleError, Rejected, parse_date, read_articles
+from onrecord.cli.common import EXIT_SOME_REJECTED, errors, letters
+from onrecord.records import Article, Statement
+
+
+class Format(StrEnum):
+    """What a run writes."""
+
+    table = "table"
+    jsonl = "jsonl"
+    html = "html"
+
+
+def analyze(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Text, HTML or .jsonl files, folders, or - for standard input.")
+    ],
+    date: Annotated[str | None, typer.Option(help="Date of articles that bring none, YYYY-MM-DD.")] = None,
+    config: Annotated[Path | None, typer.Option(help="An analyze config; the shipped one by default.")] = None,
+    format: Annotated[Format | None, typer.Option(help="table (default), jsonl or html.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="File to write; may be repeated. Without --format its ending decides, and the table is printed too."),
+    ] = None,
+) -> None:
+    """Find who said what in articles, for which party, and whose position it voices.
+
+    Examples:
+
+        onrecord analyze article.txt --date 2021-11-08
+
+        onrecord analyze articles/ --format jsonl --out statements.jsonl
+
+        onrecord analyze page.html --out page-statements.html --out page.jsonl
+
+        cat article.txt | onrecord analyze - --format jsonl
+
+    Exit codes: 0 all inputs read; 1 some inputs were rejected, the others are done; 2 nothing could start
+    (option, config or model); 130 interrupted.
+    """
+    with letters():
+        from onrecord.analyzer import Analyzer
+
+        day = parse_date(date, "--date") if date else None
+        outputs = _outputs(format, out or [])
+        analyzer = Analyzer.load(config)
+        rejected = _analyze(analyzer, paths, day, outputs)
+    if rejected:
+        errors.print(f"{rejected} input{'s' if rejected > 1 else ''} rejected; the rest is done")
+        raise typer.Exit(EXIT_SOME_REJECTED)
+
+
+def _outputs(format: Format | None, out: list[Path]) -> list[tuple[Format, Path | None]]:
+    if not out:
+        return [(format or Format.table, None)]
+    if format is not None:
+        return [(format, path) for path in out]
+    endings = {".jsonl": Format.jsonl, ".html": Format.html, ".htm": Format.html, ".txt": Format.table}
+    result: list[tuple[Format, Path | None]] = [(Format.table, None)]
+    for path in out:
+        if path.suffix.lower() not in endings:
+            raise ArticleError(f"--out {path}: its ending tells no format; add --format, or end it in .jsonl, .html or .txt")
+        result.append((endings[path.suffix.lower()], path))
+    return result
+
+
+def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tuple[Format, Path | None]]) -> int:  # type: ignore[no-untyped-def]
+    """Run and write all outputs; returns how many inputs were rejected."""
+    from onrecord.reports import article_page, statement_table
+
+    rejected = 0
+    kept: list[tuple[Article, list[Statement]]] = []
+    keep = any(format is Format.html for format, _ in outputs)
+    with _streams(outputs) as streams, _progress() as progress:
+        task = progress.add_task("analyzing", total=None)
+        for item in read_articles(paths, sys.stdin.buffer, day):
+            if isinstance(item, Rejected):
+                rejected += 1
+                errors.print(f"[yellow]rejected:[/] {escape(item.reason)}")
+                continue
+            statements = analyzer.analyze(item)
+            progress.advance(task)
+            if keep:
+                kept.append((item, statements))
+            for format, stream in streams:
+                if format is Format.jsonl:
+                    stream.writelines(statement.to_json() + "\n" for statement in statements)
+                elif format is Format.table:
+                    console = Console(file=stream, width=None if stream.isatty() else 150, highlight=False)
+                    console.print(statement_table(statements, analyzer.conflict))
+                    console.print(
+                        f"{len(statements)} statements in {escape(item.title or item.id)}"
+                        + ("" if item.date else " (no date: the registry is read as of today; give --date)"),
+                    )
+        for format, stream in streams:
+            if format is Format.html:
+                stream.write(article_page(kept, analyzer.conflict))
+    for _, path in outputs:
+        if path is not None:
+            errors.print(f"wrote {escape(str(path))}")
+    return rejected
+
+
+@contextmanager
+def _streams(outputs: list[tuple[Format, Path | None]]) -> Iterator[list[tuple[Format, TextIO]]]:
+    """Open outputs; a file appears under its name only when it is whole, until then as `NAME.part`."""
+    opened: list[tuple[Format, TextIO]] = []
+    parts: list[tuple[Path, Path]] = []
+    try:
+        for format, path in outputs:
+            if path is None:
+                opened.append((format, sys.stdout))
+                continue
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = path.with_name(path.name + ".part")
+                opened.append((format, part.open("w", encoding="utf-8", newline="\n")))
+            except OSError as error:
+                raise ArticleError(f"--out {path}: can't be written: {error.strerror}") from error
+            parts.append((part, path))
+        yield opened
+    finally:
+        for _, stream in opened:
+            if stream is not sys.stdout:
+                stream.close()
+    for part, path in parts:
+        part.replace(path)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not (errors.is_terminal and not sys.stdout.isatty()),
+    ) as progress:
+        yield progress

@@ -1,0 +1,52 @@
+"""What every command shares: the consoles, the exit codes, and faults as letters to the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from onrecord.article import ArticleError
+from onrecord.config import ConfigError
+from onrecord.corpus import CorpusError
+from onrecord.inference import ModelError
+from onrecord.records import RecordError
+
+EXIT_SOME_REJECTED = 1
+EXIT_CANNOT_START = 2
+EXIT_INTERRUPTED = 130
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def letters() -> Iterator[None]:
+    """Print a known fault as its own clear text and leave with exit code 2; anything else is a bug and shows."""
+    try:
+        yield
+    except (ArticleError, ConfigError, CorpusError, ModelError, RecordError, FileNotFoundError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}")
+        raise typer.Exit(EXIT_CANNOT_START) from error
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in (
+            "torch",
+            "transformers",
+            "datasets",
+            "sklearn",
+            "scipy",
+            "krippendorff",
+        ):
+            errors.print(f"[bold red]error:[/] this command needs {error.name}: pip install 'onrecord\\[train]'")
+            raise typer.Exit(EXIT_CANNOT_START) from error
+        raise
+    except KeyboardInterrupt as error:
+        errors.print("interrupted")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has enough; that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
