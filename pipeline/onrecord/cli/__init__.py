@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(analyze.analyze)
 app.command()(train.train)
+app.command()(train.learning_curve)
 app.command()(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")
 

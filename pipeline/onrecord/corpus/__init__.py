@@ -19,6 +19,7 @@ from onrecord.corpus.splits import (
     invented_people,
     read_split,
     read_splits,
+    share_of,
     split_corpus,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "read_gold",
     "read_split",
     "read_splits",
+    "share_of",
     "split_corpus",
     "write_gold",
 ]

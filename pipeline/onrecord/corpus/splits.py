@@ -105,6 +105,21 @@ def split_corpus(corpus: Path) -> dict[str, int]:
     return {name: sum(entry["split"] == name for entry in table.values()) for name in SPLITS}
 
 
+def share_of(articles: list[GoldArticle], share: float, seed: int) -> list[GoldArticle]:
+    """Whole stories with about `share` of the quotes, drawn by `seed`; a smaller share of one seed lies in a larger one."""
+    if share >= 1:
+        return articles
+    wanted = share * sum(len(gold.quotes) for gold in articles)
+    kept: set[str] = set()
+    quotes = 0
+    for story in sorted({gold.story for gold in articles}, key=lambda story: stable_hash(seed, story)):
+        if quotes >= wanted:
+            break
+        kept.add(story)
+        quotes += sum(len(gold.quotes) for gold in articles if gold.story == story)
+    return [gold for gold in articles if gold.story in kept]
+
+
 def invented_people(gold: GoldArticle) -> set[str]:
     """Names of the article's speakers that look like a person's: bodies and groups recur freely."""
     generic = re.compile(r"\b(of|the|in|and|for|group|council|government|ministry|office|service|authorities)\b", re.IGNORECASE)

@@ -53,6 +53,8 @@ def export_onnx(net: Any, outputs: Sequence[str], path: Path, fp32_layers: int =
     embeddings = net.encoder.model.embeddings
     table = embeddings.word_embeddings
     embeddings.word_embeddings = _RowwiseEmbedding(table)
+    # Fused attention trains faster, but exports with shapes that are fixed to the example's.
+    net.encoder.model.set_attn_implementation("eager")
     example = torch.ones((2, 16), dtype=torch.int64)
     names = ["input_ids", "attention_mask", "token_type_ids"]
     axes = {name: {0: "rows", 1: "pieces"} for name in names} | {name: {0: "rows"} for name in outputs}
@@ -80,6 +82,7 @@ def export_onnx(net: Any, outputs: Sequence[str], path: Path, fp32_layers: int =
             )
     finally:
         embeddings.word_embeddings = table
+        net.encoder.model.set_attn_implementation("sdpa")
 
 
 def _kept_fp32(path: Path, layers: int) -> list[str]:

@@ -46,17 +46,27 @@ def find_base(base: str) -> Path:
 
 
 class Encoder(nn.Module):
-    """The base model with room for `types` token types; new types start as copies of type 0."""
+    """The lowest `layers` of the base (all for None) with room for `types` token types; new ones start as copies of type 0.
 
-    def __init__(self, base: Path, types: int) -> None:
+    Raises:
+        TrainingError: when the base has fewer layers.
+    """
+
+    def __init__(self, base: Path, types: int, layers: int | None) -> None:
         super().__init__()
-        self.model = AutoModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="eager")
+        self.model = AutoModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="sdpa")
         old = self.model.embeddings.token_type_embeddings.weight.detach()
         table = nn.Embedding(types, old.shape[1])
         with torch.no_grad():
             table.weight.copy_(old[0].expand(types, -1))
         self.model.embeddings.token_type_embeddings = table
         self.model.config.type_vocab_size = types
+        if layers is not None:
+            there = len(self.model.encoder.layer)
+            if layers > there:
+                raise TrainingError(f"layers: {layers}, but {base} has {there}; set `layers` to {there} or less")
+            self.model.encoder.layer = self.model.encoder.layer[:layers]
+            self.model.config.num_hidden_layers = layers
         self.width: int = old.shape[1]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
@@ -68,7 +78,7 @@ class ExtractionNet(nn.Module):
 
     def __init__(self, base: Path, config: ExtractionTrainConfig, parties: int) -> None:
         super().__init__()
-        self.encoder = Encoder(base, SHAPES)
+        self.encoder = Encoder(base, SHAPES, config.layers)
         width, size, count = self.encoder.width, config.link_size, len(RELATIONS)
         self.dropout = nn.Dropout(config.optimizer.dropout)
         self.tags = nn.Linear(width, len(PARTS) * 3)
@@ -142,7 +152,7 @@ class StanceNet(nn.Module):
 
     def __init__(self, base: Path, config: StanceTrainConfig, stances: int, targets: int) -> None:
         super().__init__()
-        self.encoder = Encoder(base, TYPES)
+        self.encoder = Encoder(base, TYPES, config.layers)
         self.dropout = nn.Dropout(config.optimizer.dropout)
         self.stance = nn.Linear(self.encoder.width * 2, stances)
         self.toward = nn.Linear(self.encoder.width * 2, targets * len(ATTITUDES))

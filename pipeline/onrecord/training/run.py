@@ -22,10 +22,11 @@ from onrecord.config import (
     ExtractionTrainConfig,
     OptimizerConfig,
     StanceTrainConfig,
+    config_kind,
     load,
     resolve,
 )
-from onrecord.corpus import GoldArticle, corpus_hash, read_split
+from onrecord.corpus import GoldArticle, corpus_hash, read_split, share_of
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
 from onrecord.inference import FORMAT, Model, Row, write_checksums
@@ -117,12 +118,27 @@ def fit(
     return net.eval()
 
 
-def train(path: Path, kind: str) -> Path:
-    """Train the model of the config at `path` and write its folder.
+def load_training(path: Path) -> Any:
+    """Read the training config at `path`, of either kind.
+
+    Raises:
+        ConfigError: with every fault of the file.
+    """
+    return load(path, ExtractionTrainConfig if config_kind(path) == "train-extraction" else StanceTrainConfig)
+
+
+def train(path: Path) -> Path:
+    """Train the model of the config at `path` and write its folder; see `train_run`."""
+    return train_run(path, load_training(path), path.stem)
+
+
+def train_run(path: Path, config: Any, name: str) -> Path:
+    """Train what `config` says.
 
     Args:
-        path: A `train-extraction` or `train-stance` config.
-        kind: Which of the two.
+        path: The YAML that relative paths in `config` count from.
+        config: Its settings, or settings made from them.
+        name: Name of the run: its checkpoints lie in a folder of this name.
 
     Returns:
         The model folder, complete and with checksums.
@@ -130,8 +146,6 @@ def train(path: Path, kind: str) -> Path:
     Raises:
         TrainingError: when base, corpus or checkpoints don't fit.
     """
-    schema = ExtractionTrainConfig if kind == "train-extraction" else StanceTrainConfig
-    config: Any = load(path, schema)
     conflict = load(resolve(path, config.conflict), ConflictConfig)
     corpus = resolve(path, config.corpus)
     base = find_base(config.base)
@@ -140,11 +154,12 @@ def train(path: Path, kind: str) -> Path:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     splits = {name: read_split(corpus, name) for name in ("train", "dev")}
-    for name, articles in splits.items():
+    for side, articles in splits.items():
         if not articles:
-            raise TrainingError(f"{corpus}: the split {name!r} is empty; run `onrecord corpus split {corpus}`")
+            raise TrainingError(f"{corpus}: the split {side!r} is empty; run `onrecord corpus split {corpus}`")
+    splits["train"] = share_of(splits["train"], config.train_share, config.optimizer.seed)
     digest = corpus_hash(corpus)
-    checkpoints = resolve(path, config.checkpoints) / path.stem
+    checkpoints = resolve(path, config.checkpoints) / name
     _claim(checkpoints, {"config": config.model_dump(mode="json"), "corpus": digest})
     net: nn.Module
     outputs: tuple[str, ...]
@@ -174,7 +189,7 @@ def train(path: Path, kind: str) -> Path:
         }
         _finish(draft, settings)
         settings["agreement_on_dev"] = agreement(net, Model(draft, threads=2), rows, outputs, heads, places)
-        if kind == "train-stance":
+        if isinstance(config, StanceTrainConfig):
             settings["temperature"] = _calibrate(Model(draft, threads=2), rows, conflict, splits["dev"])
         _finish(draft, settings)
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,119 @@
+"""Learning curve: would more training articles still help? Each point is a whole training, scored on dev as users run it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onrecord.config import resolve
+from onrecord.corpus import GoldArticle, corpus_hash, read_split
+from onrecord.evaluation import accuracy, f1, macro_f1, match
+from onrecord.extraction import Extractor
+from onrecord.inference import Model
+from onrecord.records import is_divergent, stable_hash
+from onrecord.stance import StanceClassifier
+from onrecord.training.run import load_training, train_run
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One training: the share of the train quotes, the seed, what it learned from, and its scores on dev."""
+
+    share: float
+    seed: int
+    train_articles: int
+    train_quotes: int
+    scores: dict[str, float]
+
+
+def learning_curve(
+    path: Path, shares: Sequence[float], seeds: Sequence[int], out: Path, done: Callable[[CurvePoint], None]
+) -> list[CurvePoint]:
+    """Train the config at `path` once for every share and seed, and score each model on dev.
+
+    A point that `out` holds for the same config and corpus is not trained again, so an interrupted curve goes on.
+
+    Args:
+        path: A training config.
+        shares: Shares of the train quotes, each above 0 and at most 1.
+        seeds: Seeds of draw, initial weights and order.
+        out: Folder for one JSON file a point, and for checkpoints and models while they are needed.
+        done: Called after each point.
+
+    Raises:
+        TrainingError: when base, corpus or checkpoints don't fit.
+    """
+    base = load_training(path)
+    corpus = resolve(path, base.corpus)
+    digest = corpus_hash(corpus)
+    dev = read_split(corpus, "dev")
+    points = []
+    for share in shares:
+        for seed in seeds:
+            optimizer = base.optimizer.model_copy(update={"seed": seed})
+            name = f"{path.stem}-{share:g}-{seed}"
+            config = base.model_copy(
+                update={
+                    "train_share": share,
+                    "optimizer": optimizer,
+                    "output": (out / "models" / name).resolve(),
+                    "checkpoints": (out / "checkpoints").resolve(),
+                }
+            )
+            fingerprint = stable_hash(config.model_dump(mode="json", exclude={"output", "checkpoints"}), digest)
+            mark = out / f"{name}.json"
+            known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+            if known.get("fingerprint") == fingerprint:
+                point = CurvePoint(**known["point"])
+            else:
+                model = Model(train_run(path, config, name), threads=1)
+                scores = _scores(model, dev)
+                point = CurvePoint(share, seed, model.settings["train_articles"], model.settings["train_quotes"], scores)
+                mark.write_text(json.dumps({"fingerprint": fingerprint, "point": asdict(point)}, indent=1), encoding="utf-8")
+            points.append(point)
+            done(point)
+    return points
+
+
+def _scores(model: Model, dev: Sequence[GoldArticle]) -> dict[str, float]:
+    if "link_bias" in model.settings:
+        extractor = Extractor(model, BATCH_TOKENS)
+        right = exact = found = 0
+        for gold in dev:
+            quotes = extractor.extract(extractor.read(gold.article.text))
+            pairs = match(gold.quotes, quotes)
+            found, right, exact = found + len(quotes), right + len(pairs), exact + sum(iou == 1.0 for _, _, iou in pairs)
+        total = sum(len(gold.quotes) for gold in dev)
+        return {"quotes, F1 at IoU ≥ 0.5": f1(right, found, total), "quotes, exact F1": f1(exact, found, total)}
+    classifier = StanceClassifier(model, BATCH_TOKENS)
+    judgements: list[tuple[str, str, bool]] = []
+    for gold in dev:
+        judged = classifier.judge(gold.article.text, gold.quotes)
+        judgements += [
+            (quote.stance, stance.label, is_divergent(quote.party, quote.stance))
+            for quote, (stance, _) in zip(gold.quotes, judged, strict=True)
+        ]
+    return {
+        "stance, macro-F1": macro_f1([(g, p) for g, p, _ in judgements], classifier.labels),
+        "stance, accuracy on divergent quotes": accuracy([(g, p) for g, p, divergent in judgements if divergent]),
+    }
+
+
+def curve_markdown(points: Sequence[CurvePoint]) -> str:
+    """The curve as a table: mean and range over seeds for each share."""
+    names = list(points[0].scores)
+    lines = ["| share of train | quotes | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for share in sorted({point.share for point in points}):
+        here = [point for point in points if point.share == share]
+        cells = []
+        for name in names:
+            values = [point.scores[name] for point in here]
+            cells.append(f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} seeds)")
+        quotes = statistics.mean(point.train_quotes for point in here)
+        lines.append(f"| {share:.1%} | {quotes:.0f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
