@@ -24,17 +24,24 @@ def _training_letters() -> Iterator[None]:
             raise ModelError(str(error)) from error
 
 
-def train(config: Annotated[Path, typer.Argument(help="A train-extraction or train-stance config.")]) -> None:
+def train(
+    config: Annotated[Path, typer.Argument(help="A train-extraction or train-stance config.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings that replace the file's, dotted in sections.")
+    ] = None,
+) -> None:
     """Train a model from a config and write its folder. The same command resumes an unfinished run.
 
-    Example:
+    Examples:
 
         onrecord train configs/train/stance.yaml
+
+        onrecord train configs/train/stance.yaml optimizer.epochs=2 output=models/mine
     """
     with _training_letters():
         from onrecord import training
 
-        typer.echo(f"wrote {training.train(config)}")
+        typer.echo(f"wrote {training.train(config, overrides or ())}")
 
 
 def learning_curve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,18 +118,18 @@ def fit(
     return net.eval()
 
 
-def load_training(path: Path) -> Any:
-    """Read the training config at `path`, of either kind.
+def load_training(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Read the training config at `path`, of either kind; `overrides` as `load` takes them.
 
     Raises:
-        ConfigError: with every fault of the file.
+        ConfigError: with every fault of the file and the overrides.
     """
-    return load(path, ExtractionTrainConfig if config_kind(path) == "train-extraction" else StanceTrainConfig)
+    return load(path, ExtractionTrainConfig if config_kind(path) == "train-extraction" else StanceTrainConfig, overrides)
 
 
-def train(path: Path) -> Path:
-    """Train the model of the config at `path` and write its folder; see `train_run`."""
-    return train_run(path, load_training(path), path.stem)
+def train(path: Path, overrides: Sequence[str] = ()) -> Path:
+    """Train the model of the config at `path`, with `overrides`, and write its folder; see `load_training` and `train_run`."""
+    return train_run(path, load_training(path, overrides), path.stem)
 
 
 def train_run(path: Path, config: Any, name: str) -> Path:

