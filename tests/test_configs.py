@@ -364,6 +364,18 @@ def test_init_adds_what_a_default_names_and_keeps_what_the_place_has(tmp_path, m
     assert (config.corpus, config.output) == (Path("data/corpus"), Path("models/stance"))
 
 
+def test_a_copy_of_a_config_that_extends_another_still_extends_it(tmp_path):
+    from onrecord.config.shipped import _moved
+
+    (tmp_path / "theirs/gold").mkdir(parents=True)
+    base = write(tmp_path / "theirs", "base.yaml", BASE + "corpus: gold\n")
+    child = write(tmp_path / "theirs", "child.yaml", CHILD)
+    copy = write(tmp_path / "mine", "copy.yaml", _moved(child, tmp_path / "mine/configs/copy.yaml"))
+    assert copy.read_text(encoding="utf-8") == CHILD.replace("configs/base.yaml", f'"{base}"')
+    config = load(copy, StanceTrainConfig)
+    assert config.corpus == tmp_path / "theirs/gold" and config.optimizer.seed == 6
+
+
 def test_schema_names_the_kinds():
     assert json.loads(run("schema", "train-stance").output)["additionalProperties"] is False
     result = run("schema", "train-stanse")
@@ -420,7 +432,8 @@ def test_check_names_all_faults_of_all_files_at_once(project):
         "analyze.yaml:2: `thread` is not a setting of this file. Did you mean `threads`?",
         "stance.yaml:2: `conflict`: ",
         "conflikt.yaml: no such config. Did you mean",
-        "strange.yaml:1: `kind` is 'analyse', expected one of conflict, registry, analyze, train-extraction, train-stance. Did you mean",
+        "strange.yaml:1: `kind` is 'analyse', expected one of conflict, registry, analyze",
+        "Did you mean `analyze`?",
         "tiny-1.xml:1: changed since the splits were frozen",
         "extraction.yaml:1: `kind` is 'train-extraction', expected `kind: train-stance` like",
     ):

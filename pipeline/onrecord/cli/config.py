@@ -35,7 +35,7 @@ def config_list() -> None:
 def config_show(
     config: Annotated[str, typer.Argument(help="A config file, or the name of one that ships.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings that replace the file's, dotted in sections.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that replace the file's, dotted in sections.")
     ] = None,
 ) -> None:
     """Print the whole config that a run sees: defaults, what it extends and overrides included, as YAML that loads again.

@@ -27,7 +27,7 @@ def _training_letters() -> Iterator[None]:
 def train(
     config: Annotated[Path, typer.Argument(help="A train-extraction or train-stance config.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings that replace the file's, dotted in sections.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that replace the file's, dotted in sections.")
     ] = None,
 ) -> None:
     """Train a model from a config and write its folder. The same command resumes an unfinished run.

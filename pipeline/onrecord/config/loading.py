@@ -81,6 +81,12 @@ def marked(schema: type[Section], mark: type[Mark]) -> dict[str, Mark]:
     return {name: found for name, field in schema.model_fields.items() for found in field.metadata if isinstance(found, mark)}
 
 
+def input_paths(schema: type[Section]) -> dict[str, Path | None]:
+    """The settings of `schema` that are paths of what a run reads, with their defaults; None for one that must be given."""
+    fields = {name: schema.model_fields[name] for name in marked(schema, RefersTo)}
+    return {name: None if field.is_required() else field.default for name, field in fields.items() if field.annotation is Path}
+
+
 def config_kind(path: Path) -> str | None:
     """The `kind` that the YAML at `path` gives itself; None where it gives none or can't be read, which `load` explains."""
     try:
@@ -96,7 +102,7 @@ def schema_of(path: Path) -> type[Section]:
     Raises:
         ConfigError: when it can't be read, or is of no known kind.
     """
-    node = _read(path)
+    node = read_tree(path)
     kind = _kind(node)
     if kind not in SCHEMAS:
         near = difflib.get_close_matches(str(kind), SCHEMAS, n=1)
@@ -175,8 +181,12 @@ def _compose(name: str, text: str) -> yaml.Node | None:
     return loader.get_single_node()
 
 
-def _read(path: Path) -> yaml.MappingNode:
-    """The YAML at `path` as one tree without repeated keys, unreadable values or endless aliases."""
+def read_tree(path: Path) -> yaml.MappingNode:
+    """The YAML at `path` alone, as one tree without repeated keys, unreadable values or endless aliases.
+
+    Raises:
+        ConfigError: with every such fault.
+    """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: more than {MAX_CONFIG_BYTES} bytes; is it a config?")
@@ -271,7 +281,7 @@ def _kind(node: yaml.MappingNode) -> str | None:
 
 def _extended(path: Path, schema: type[Section], above: tuple[Path, ...]) -> yaml.MappingNode:
     """The settings of the config at `path` merged onto those of the config that it extends; `above` led to it."""
-    node = _read(path)
+    node = read_tree(path)
     _check_kind(path, node, schema, above)
     entry = _entry(node, "extends") if issubclass(schema, RunConfig) else None
     if entry is None:
@@ -312,14 +322,13 @@ def _rooted(path: Path, node: yaml.MappingNode, schema: type[Section]) -> yaml.M
     A path that a run writes stays as it is: it counts from the project of the config that is run.
     """
     pairs = list(node.value)
-    for name in marked(schema, RefersTo):
-        setting = schema.model_fields[name]
-        if setting.annotation is not Path:
-            continue
+    for name, default in input_paths(schema).items():
         entry = _entry(node, name)
-        written = entry[1].value if entry else str(setting.default)
+        written = Path(entry[1].value) if entry else default
+        if written is None:
+            continue
         key = entry[0] if entry else _word(name, node.start_mark)
-        value = _word(str(resolve(path, Path(written))), key.start_mark)
+        value = _word(str(resolve(path, written)), key.start_mark)
         pairs = [pair for pair in pairs if pair[0] is not key] + [(key, value)]
     return yaml.MappingNode(node.tag, pairs, node.start_mark, node.end_mark)
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onrecord.config.loading import ConfigError, marked, project_root, read_source, resolve, resource_root, schema_of
-from onrecord.config.schemas import RefersTo
+from onrecord.config.loading import ConfigError, input_paths, project_root, read_tree, resolve, resource_root, schema_of
 
 FOLDERS = ("configs", "data/registry")
 
@@ -102,20 +101,16 @@ def _moved(path: Path, target: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if project_root(path) == project_root(target):
         return text
-    schema = schema_of(path)
-    node = read_source(path, schema).node
+    written = {key.value: value for key, value in read_tree(path).value}
     added, edits = [], []
-    for name in marked(schema, RefersTo):
-        setting = schema.model_fields[name]
-        if setting.annotation is not Path:
-            continue
-        written = next((value for key, value in node.value if key.value == name), None)
-        value = Path(written.value if written else str(setting.default))
-        if resolve(target, value).exists() or not resolve(path, value).exists():
+    for name, default in {"extends": None, **input_paths(schema_of(path))}.items():
+        # What a config that extends another leaves out comes from there, with that one's project.
+        value = Path(written[name].value) if name in written else None if "extends" in written else default
+        if value is None or resolve(target, value).exists() or not resolve(path, value).exists():
             continue
         full = json.dumps(str(resolve(path, value)), ensure_ascii=False)
-        if written:
-            edits.append((written.start_mark.index, written.end_mark.index, full))
+        if name in written:
+            edits.append((written[name].start_mark.index, written[name].end_mark.index, full))
         else:
             added.append(f"{name}: {full}\n")
     for start, end, full in sorted(edits, reverse=True):
