@@ -190,9 +190,12 @@ class StanceTrainConfig(_TrainConfig):
     """Training of the stance classifier with its attitude heads."""
 
     kind: Literal["train-stance"]
-    max_tokens: PositiveInt = Field(default=192, title="Most word pieces of a quote in its context")
-    context_tokens: Annotated[int, Field(ge=0)] = Field(default=48, title="Word pieces of context on either side of the quote")
-    mask_source: bool = Field(default=True, title="Hide who speaks, so that words decide")
+    window_tokens: PositiveInt = Field(default=248, title="Most word pieces of a row, which holds one quote or several")
+    context_tokens: Annotated[int, Field(ge=0)] = Field(default=24, title="Word pieces of context on either side of the quotes")
+    source: Literal["masked", "party", "shown"] = Field(
+        default="party", title="What stands where a source is: nothing, the party that it speaks for, or its words"
+    )
+    hide_party: Fraction = Field(default=0.3, title="Share of sources whose party is hidden in training, so that words decide")
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss")
     label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss")
 

@@ -122,9 +122,10 @@ def corpus_stats(articles: Sequence[GoldArticle], splits: dict[str, str] | None 
     }
     if splits:
         result.tables["split, articles"] = _counted((splits.get(gold.article.id, "none yet") for gold in articles), ordered=True)
-        result.tables["split, quotes"] = _counted(
-            (splits.get(g.article.id, "none yet") for g in articles for _ in g.quotes), ordered=True
-        )
+        for name, counts in (("quotes", lambda _: True), ("divergent quotes", lambda q: is_divergent(q.party, q.stance))):
+            result.tables[f"split, {name}"] = _counted(
+                (splits.get(g.article.id, "none yet") for g in articles for q in g.quotes if counts(q)), ordered=True
+            )
     return result
 
 
