@@ -108,7 +108,7 @@ class Analyzer:
         `reading` spares a second pass of the extraction model where it has read the article.
         """
         attributed = self.attributor.attribute(article, quotes, reading or self.extractor.read(article.text))
-        judged = self.classifier.judge(article.text, quotes)
+        judged = self.classifier.judge(article.text, quotes, [party.label for _, party in attributed])
         statements = []
         for quote, (speaker, party), (stance, toward) in zip(quotes, attributed, judged, strict=True):
             places = [(part, span.start, span.end) for part in ("content", "cue", "source") for span in getattr(quote, part)]

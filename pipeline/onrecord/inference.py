@@ -54,9 +54,9 @@ class Model:
     def __init__(self, folder: Path, threads: int) -> None:
         self.settings, checksum = _read_folder(folder)
         self.name = f"{self.settings['name']}@{checksum[:12]}"
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -64,12 +64,12 @@ class Model:
         self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.cls, self.sep, self.pad, self.mask = (
-            special_id(self._tokenizer, token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
+            special_id(self.tokenizer, token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
         )
 
     def tokenize(self, text: str) -> Pieces:
         """Cut `text` into word pieces, without special ones and without a limit of length."""
-        return tokenize(self._tokenizer, text)
+        return tokenize(self.tokenizer, text)
 
     def run(self, rows: Sequence[Row], batch_tokens: int) -> list[dict[str, Floats]]:
         """Scores of each row, in the order given.

@@ -19,6 +19,7 @@ SCHEMA_VERSION = "onrecord.statement/1"
 
 QuoteType = Literal["direct", "indirect", "mixed"]
 Attitude = Literal["favor", "against", "neutral"]
+Basis = Literal["words", "words and party", "words and source"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 # Labels of the codebook that every conflict has, beside the parties that its config declares.
@@ -113,9 +114,10 @@ class Judgement(_Record):
 
 
 class StanceJudgement(Judgement):
-    """`probabilities` holds every stance label of the conflict and sums to one, up to rounding."""
+    """`probabilities` holds every stance label of the conflict and sums to one, up to rounding; `basis` is what the model saw."""
 
     probabilities: dict[str, Probability]
+    basis: Basis
 
 
 class Statement(_Record):

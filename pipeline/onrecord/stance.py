@@ -1,96 +1,178 @@
-"""Quote in its context → stance and attitude toward each party, with calibrated probabilities.
+"""Quotes in their article → stance and attitude toward each party, with calibrated probabilities.
 
-One pass gives both. The source is masked unless the model was trained otherwise, so that the words decide
-and not who says them.
+The article is read in few rows, each with several quotes in it, and each quote's answer is read off the pieces of its
+content and cue. Sources are hidden, so that the words decide and not a name; a model may be trained to see, in their
+place, for which party each source speaks, since *our soldiers* can't be read otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from tokenizers import Tokenizer
 
-from onrecord.inference import Ints, Model, Pieces, Row, softmax
-from onrecord.records import ATTITUDES, Judgement, Quote, StanceJudgement
+from onrecord.inference import Floats, Ints, Model, Pieces, Row, softmax, special_id
+from onrecord.records import ATTITUDES, UNKNOWN, Basis, Judgement, Quote, Span, StanceJudgement
 
-# Type id of a word piece: what it is to the quote that is judged.
+# Type id of a word piece: what it is to the quotes of the article.
 CONTEXT, CONTENT, CUE, SOURCE = range(4)
 TYPES = 4
+OUTPUTS = ("stance", "toward", "weight")
 
-
-@dataclass(frozen=True)
-class QuoteView:
-    """What the stance model sees of a quote: widths in word pieces, and whether sources are masked."""
-
-    max_tokens: int
-    context_tokens: int
-    mask_source: bool
-
-    def row(self, pieces: Pieces, quote: Quote, sources: Sequence[tuple[int, int]], ids: SpecialIds) -> Row:
-        """The model input for `quote`.
-
-        Pieces of the content come first in a tight budget, then those between its spans, then the context
-        on both sides. A content longer than the budget keeps its beginning and its end.
-
-        Args:
-            pieces: The whole article.
-            quote: The quote to judge.
-            sources: Spans `[start, end)` in code points of every quote's source in the article; all are
-                masked, since a neighbour's source often names the same speaker.
-            ids: The tokenizer's special pieces.
-        """
-        kinds = np.zeros(len(pieces.ids), dtype=np.int64)
-        for spans, kind in ((quote.source, SOURCE), (quote.cue, CUE), (quote.content, CONTENT)):
-            for span in spans:
-                kinds[_covering(pieces, span.start, span.end)] = kind
-        inside = np.flatnonzero(kinds == CONTENT)
-        budget = self.max_tokens - 2
-        if len(inside) == 0:
-            chosen = np.zeros(0, dtype=np.int64)
-        elif len(inside) > budget:
-            half = budget // 2
-            chosen = np.concatenate([inside[: budget - half], inside[-half:]])
-        else:
-            chosen = self._with_context(inside, budget, len(pieces.ids))
-        masked = np.zeros(len(pieces.ids), dtype=bool)
-        repeated = np.zeros(len(pieces.ids), dtype=bool)
-        if self.mask_source:
-            for start, end in sources:
-                part = _covering(pieces, start, end)
-                hidden = np.arange(part.start, part.stop)
-                hidden = hidden[kinds[hidden] != CONTENT]
-                masked[hidden] = True
-                repeated[hidden[1:]] = True
-        chosen = chosen[~repeated[chosen]]
-        values = np.where(masked[chosen], ids.mask, pieces.ids[chosen])
-        return Row(
-            np.concatenate([[ids.cls], values, [ids.sep]]).astype(np.int64),
-            np.concatenate([[CONTEXT], kinds[chosen], [CONTEXT]]).astype(np.int64),
-        )
-
-    def _with_context(self, inside: Ints, budget: int, count: int) -> Ints:
-        low, high = int(inside[0]), int(inside[-1]) + 1
-        if high - low > budget:
-            return inside
-        room = min((budget - (high - low)) // 2, self.context_tokens)
-        return np.arange(max(0, low - room), min(count, high + room))
+Source = Literal["masked", "party", "shown"]
 
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the tokenizer's special pieces."""
+    """Ids of the tokenizer's special pieces; `parties` gives each party label but `unknown` an unused piece of its own."""
 
     cls: int
     sep: int
     mask: int
+    parties: Mapping[str, int]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, party_labels: Sequence[str]) -> SpecialIds:
+        """Look the pieces up; the first unused ones of the vocabulary stand for the labels, in their order."""
+        known = [label for label in party_labels if label != UNKNOWN]
+        return cls(
+            special_id(tokenizer, "[CLS]"),
+            special_id(tokenizer, "[SEP]"),
+            special_id(tokenizer, "[MASK]"),
+            {label: special_id(tokenizer, f"[unused{number}]") for number, label in enumerate(known, start=1)},
+        )
 
 
-def _covering(pieces: Pieces, start: int, end: int) -> slice:
-    """The pieces that overlap the code points `[start, end)`."""
-    low = int(np.searchsorted(pieces.ends, start, side="right"))
-    high = int(np.searchsorted(pieces.starts, end, side="left"))
-    return slice(low, max(low, high))
+@dataclass(frozen=True)
+class QuotesRow:
+    """One model input with the quotes that are read off it: their numbers, and the places of each in the row.
+
+    `sources` are the places where a source is hidden, `parties` the label of each.
+    """
+
+    row: Row
+    quotes: tuple[int, ...]
+    places: tuple[Ints, ...]
+    sources: Ints
+    parties: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuotesView:
+    """What the stance model sees: widths in word pieces, and what stands where a source is."""
+
+    window_tokens: int
+    context_tokens: int
+    source: Source
+
+    def rows(self, pieces: Pieces, quotes: Sequence[Quote], parties: Sequence[str], ids: SpecialIds) -> Iterator[QuotesRow]:
+        """Rows that together hold every quote once, in the order of the text.
+
+        A quote longer than a row keeps its content and cue without what stands between, and of those the beginning
+        and the end.
+
+        Args:
+            pieces: The whole article.
+            quotes: All its quotes.
+            parties: For whom each quote's source speaks.
+            ids: The tokenizer's special pieces.
+        """
+        layout = _Layout(pieces, quotes, parties)
+        for group in self._groups(layout):
+            yield self._row(layout, group, ids)
+
+    def _groups(self, layout: _Layout) -> Iterator[list[int]]:
+        """Quotes that share a row: near each other, and none of them holds another's source in its content."""
+        group: list[int] = []
+        for number in sorted(range(len(layout.contents)), key=lambda n: int(layout.contents[n][0])):
+            members = [*group, number]
+            extent = max(int(layout.contents[n][-1]) for n in members) - min(int(layout.contents[n][0]) for n in members)
+            inside = any(len(np.intersect1d(layout.sources[a], layout.contents[b])) for a in members for b in members if a != b)
+            if group and (inside or extent >= self.window_tokens - 2 - 2 * self.context_tokens):
+                yield group
+                group = []
+            group.append(number)
+        if group:
+            yield group
+
+    def _row(self, layout: _Layout, group: list[int], ids: SpecialIds) -> QuotesRow:
+        own = np.unique(np.concatenate([layout.contents[number] for number in group]))
+        budget = self.window_tokens - 2
+        low = max(0, int(own[0]) - self.context_tokens)
+        high = min(len(layout.kinds), int(own[-1]) + 1 + self.context_tokens)
+        chosen = np.arange(low, high)
+        if len(chosen) > budget:
+            chosen = np.unique(np.concatenate([own, *(layout.cues[number] for number in group)]))
+        if len(chosen) > budget:
+            chosen = np.concatenate([chosen[: budget // 2], chosen[budget // 2 - budget :]])
+        hidden = np.zeros(len(layout.kinds), dtype=bool)
+        repeated = np.zeros_like(hidden)
+        labels: dict[int, str] = {}
+        if self.source != "shown":
+            for source, party in zip(layout.sources, layout.parties, strict=True):
+                part = np.setdiff1d(source, own)
+                hidden[part] = True
+                repeated[part[1:]] = True
+                labels |= {int(place): party for place in part[:1]}
+        chosen = chosen[~repeated[chosen]]
+        values = np.where(hidden[chosen], ids.mask, layout.ids[chosen])
+        at = {int(piece): place for place, piece in enumerate(chosen, start=1)}
+        sources = [(at[piece], party) for piece, party in labels.items() if piece in at]
+        if self.source == "party":
+            for place, party in sources:
+                values[place - 1] = ids.parties.get(party, ids.mask)
+        return QuotesRow(
+            Row(
+                np.concatenate([[ids.cls], values, [ids.sep]]).astype(np.int64),
+                np.concatenate([[CONTEXT], layout.kinds[chosen], [CONTEXT]]).astype(np.int64),
+            ),
+            tuple(group),
+            tuple(self._places(layout, number, at) for number in group),
+            np.array([place for place, _ in sources], dtype=np.int64),
+            tuple(party for _, party in sources),
+        )
+
+    @staticmethod
+    def _places(layout: _Layout, number: int, at: Mapping[int, int]) -> Ints:
+        """Where the quote's content and cue stand in its row; its beginning of the row where all was cut away."""
+        parts = np.concatenate([layout.contents[number], layout.cues[number]])
+        return np.array(sorted({at[int(piece)] for piece in parts if int(piece) in at}) or [0], dtype=np.int64)
+
+
+class _Layout:
+    """An article's pieces with the quotes laid over them."""
+
+    def __init__(self, pieces: Pieces, quotes: Sequence[Quote], parties: Sequence[str]) -> None:
+        self.ids, self.parties = pieces.ids, parties
+        self.contents = [_covering(pieces, quote.content) for quote in quotes]
+        self.cues = [_covering(pieces, quote.cue) for quote in quotes]
+        self.sources = [_covering(pieces, quote.source) for quote in quotes]
+        self.kinds = np.zeros(len(pieces.ids), dtype=np.int64)
+        for parts, kind in ((self.sources, SOURCE), (self.contents, CONTENT), (self.cues, CUE)):
+            for part in parts:
+                self.kinds[part] = kind
+
+
+def _covering(pieces: Pieces, spans: Sequence[Span]) -> Ints:
+    """The pieces that overlap the spans; for a span of characters that the tokenizer drops, the piece after it."""
+    found: list[int] = []
+    for span in spans:
+        low = min(int(np.searchsorted(pieces.ends, span.start, side="right")), len(pieces.ids) - 1)
+        high = int(np.searchsorted(pieces.starts, span.end, side="left"))
+        found += range(low, max(high, low + 1))
+    return np.array(sorted(set(found)), dtype=np.int64)
+
+
+def read_off(output: Mapping[str, Floats], places: Ints) -> tuple[Floats, Floats]:
+    """A quote's stance scores, and its attitude scores (targets × attitudes), from the model's output for its row.
+
+    Each piece has scores and a weight; the quote's scores are their mean under a softmax of the weights.
+    """
+    weights = softmax(output["weight"][places, 0])
+    return weights @ output["stance"][places], (weights @ output["toward"][places]).reshape(-1, len(ATTITUDES))
 
 
 class StanceClassifier:
@@ -102,31 +184,44 @@ class StanceClassifier:
         settings = model.settings
         self.labels: tuple[str, ...] = tuple(settings["stances"])
         self.targets: tuple[str, ...] = tuple(settings["targets"])
-        self._view = QuoteView(settings["max_tokens"], settings["context_tokens"], settings["mask_source"])
+        self.view = QuotesView(settings["window_tokens"], settings["context_tokens"], settings["source"])
         self._temperature = float(settings["temperature"]["stance"])
         self._toward_temperature = float(settings["temperature"]["toward"])
-        self._ids = SpecialIds(model.cls, model.sep, model.mask)
+        self._ids = SpecialIds.of(model.tokenizer, settings["party_labels"])
 
-    def judge(self, text: str, quotes: Sequence[Quote]) -> list[tuple[StanceJudgement, dict[str, Judgement]]]:
-        """Stance and attitudes of each of the `quotes` of one `text`, in their order."""
+    @property
+    def basis(self) -> Basis:
+        """What the labels rest on."""
+        return {"masked": "words", "party": "words and party", "shown": "words and source"}[self.view.source]  # type: ignore[return-value]
+
+    def judge(
+        self, text: str, quotes: Sequence[Quote], parties: Sequence[str]
+    ) -> list[tuple[StanceJudgement, dict[str, Judgement]]]:
+        """Stance and attitudes of each of the `quotes` of one `text`, in their order; `parties` are their sources' labels."""
         if not quotes:
             return []
-        pieces = self.model.tokenize(text)
-        sources = [(span.start, span.end) for quote in quotes for span in quote.source]
-        rows = [self._view.row(pieces, quote, sources, self._ids) for quote in quotes]
-        outputs = self.model.run(rows, self._batch_tokens)
-        return [(self._stance(output["stance"]), self._toward(output["toward"])) for output in outputs]
+        scores = self.scores(text, quotes, parties)
+        return [(self._stance(stance), self._toward(toward)) for stance, toward in scores]
 
-    def _stance(self, scores: np.ndarray) -> StanceJudgement:
+    def scores(self, text: str, quotes: Sequence[Quote], parties: Sequence[str]) -> list[tuple[Floats, Floats]]:
+        """Uncalibrated scores of each quote: stances, and targets × attitudes."""
+        rows = list(self.view.rows(self.model.tokenize(text), quotes, parties, self._ids))
+        found: dict[int, tuple[Floats, Floats]] = {}
+        for row, output in zip(rows, self.model.run([row.row for row in rows], self._batch_tokens), strict=True):
+            found |= {number: read_off(output, places) for number, places in zip(row.quotes, row.places, strict=True)}
+        return [found[number] for number in range(len(quotes))]
+
+    def _stance(self, scores: Floats) -> StanceJudgement:
         probabilities = [round(float(p), 4) for p in softmax(scores, self._temperature)]
         best = int(np.argmax(scores))
         return StanceJudgement(
             label=self.labels[best],
             confidence=probabilities[best],
             probabilities=dict(zip(self.labels, probabilities, strict=True)),
+            basis=self.basis,
         )
 
-    def _toward(self, scores: np.ndarray) -> dict[str, Judgement]:
+    def _toward(self, scores: Floats) -> dict[str, Judgement]:
         probabilities = softmax(scores, self._toward_temperature)
         return {
             target: Judgement(label=ATTITUDES[int(row.argmax())], confidence=round(float(row.max()), 4))

@@ -229,11 +229,16 @@ class StanceTrainConfig(_TrainConfig):
     """Training of the stance classifier with its attitude heads."""
 
     kind: Literal["train-stance"] = Field(title="What this file is")
-    max_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
-        default=192, title="Most of a quote in its context [word pieces]"
+    window_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
+        default=248, title="Most in a row, which holds one quote or several [word pieces]"
     )
-    context_tokens: Annotated[int, Field(ge=0)] = Field(default=48, title="Context on either side of the quote [word pieces]")
-    mask_source: bool = Field(default=True, title="Hide who speaks, so that words decide")
+    context_tokens: Annotated[int, Field(ge=0)] = Field(default=24, title="Context on either side of the quotes [word pieces]")
+    source: Literal["masked", "party", "shown"] = Field(
+        default="party", title="What stands where a source is: nothing, the party that it speaks for, or its words"
+    )
+    hide_party: Fraction = Field(
+        default=0.3, title="Sources whose party is hidden in training, so that words decide [share of sources]"
+    )
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
     label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss [share]")
 

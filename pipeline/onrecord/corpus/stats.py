@@ -122,8 +122,10 @@ def corpus_stats(articles: Sequence[GoldArticle], splits: dict[str, str] | None 
     }
     if splits:
         result.tables["split, articles"] = _counted((splits.get(gold.article.id, "none yet") for gold in articles), ordered=True)
-        result.tables["split, quotes"] = _counted(
-            (splits.get(g.article.id, "none yet") for g in articles for _ in g.quotes), ordered=True
+        sides = [(splits.get(g.article.id, "none yet"), q) for g in articles for q in g.quotes]
+        result.tables["split, quotes"] = _counted((side for side, _ in sides), ordered=True)
+        result.tables["split, divergent quotes"] = _counted(
+            (side for side, q in sides if is_divergent(q.party, q.stance)), ordered=True
         )
     return result
 

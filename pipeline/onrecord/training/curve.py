@@ -93,14 +93,14 @@ def _scores(model: Model, dev: Sequence[GoldArticle]) -> dict[str, float]:
     classifier = StanceClassifier(model, BATCH_TOKENS)
     judgements: list[tuple[str, str, bool]] = []
     for gold in dev:
-        judged = classifier.judge(gold.article.text, gold.quotes)
+        judged = classifier.judge(gold.article.text, gold.quotes, [quote.party for quote in gold.quotes])
         judgements += [
             (quote.stance, stance.label, is_divergent(quote.party, quote.stance))
             for quote, (stance, _) in zip(gold.quotes, judged, strict=True)
         ]
     return {
-        "stance, macro-F1": macro_f1([(g, p) for g, p, _ in judgements], classifier.labels),
-        "stance, accuracy on divergent quotes": accuracy([(g, p) for g, p, divergent in judgements if divergent]),
+        "stance given the party, macro-F1": macro_f1([(g, p) for g, p, _ in judgements], classifier.labels),
+        "stance given the party, accuracy on divergent quotes": accuracy([(g, p) for g, p, divergent in judgements if divergent]),
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from onrecord.config import ConflictConfig, ExtractionTrainConfig, StanceTrainConfig
-from onrecord.corpus import GoldArticle
+from onrecord.corpus import GoldArticle, GoldQuote
 from onrecord.extraction import (
     PARTS,
     RELATIONS,
@@ -25,7 +25,7 @@ from onrecord.extraction import (
 )
 from onrecord.inference import special_id, tokenize
 from onrecord.records import ATTITUDES, is_divergent
-from onrecord.stance import QuoteView, SpecialIds
+from onrecord.stance import QuotesView, SpecialIds
 from onrecord.training.nets import IGNORE
 
 
@@ -114,29 +114,32 @@ def _link_tables(
 def stance_examples(
     articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: StanceTrainConfig, conflict: ConflictConfig
 ) -> list[dict[str, Any]]:
-    """One example a gold quote: the row that the classifier sees at run time, and its labels."""
-    view = QuoteView(config.max_tokens, config.context_tokens, config.mask_source)
-    ids = SpecialIds(*(special_id(tokenizer, token) for token in ("[CLS]", "[SEP]", "[MASK]")))
+    """One example a row of quotes, as the classifier sees it at run time with the right parties, and each quote's labels."""
+    view = QuotesView(config.window_tokens, config.context_tokens, config.source)
+    ids = SpecialIds.of(tokenizer, conflict.party_labels)
     examples = []
     for gold in articles:
         pieces = tokenize(tokenizer, gold.article.text)
-        sources = [(span.start, span.end) for quote in gold.quotes for span in quote.source]
-        for quote in gold.quotes:
-            row = view.row(pieces, quote, sources, ids)
+        for row in view.rows(pieces, gold.quotes, [quote.party for quote in gold.quotes], ids):
+            quotes = [gold.quotes[number] for number in row.quotes]
             examples.append(
                 {
-                    "input_ids": row.ids.tolist(),
-                    "token_type_ids": row.types.tolist(),
-                    "stance_labels": conflict.stance_labels.index(quote.stance),
-                    "toward_labels": [
-                        ATTITUDES.index(quote.toward.get(target, "neutral"))  # type: ignore[arg-type]
-                        for target in conflict.targets
-                    ],
-                    "divergent": int(is_divergent(quote.party, quote.stance)),
-                    "length": len(row.ids),
+                    "input_ids": row.row.ids.tolist(),
+                    "token_type_ids": row.row.types.tolist(),
+                    "sources": row.sources.tolist(),
+                    "places": [places.tolist() for places in row.places],
+                    "stance_labels": [conflict.stance_labels.index(quote.stance) for quote in quotes],
+                    "toward_labels": [toward_labels(quote, conflict.targets) for quote in quotes],
+                    "divergent": [int(is_divergent(quote.party, quote.stance)) for quote in quotes],
+                    "length": len(row.row.ids),
                 }
             )
     return examples
+
+
+def toward_labels(quote: GoldQuote, targets: Sequence[str]) -> list[int]:
+    """The attitude toward each target, as its number."""
+    return [ATTITUDES.index(quote.toward.get(target, "neutral")) for target in targets]  # type: ignore[arg-type]
 
 
 def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int) -> torch.Tensor:
@@ -164,13 +167,35 @@ def collate_extraction(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor
     return batch
 
 
-def collate_stance(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """A batch of quotes as padded tensors."""
-    batch = _collate_ids(examples, max(len(example["input_ids"]) for example in examples))
-    batch["stance_labels"] = torch.tensor([example["stance_labels"] for example in examples])
-    batch["toward_labels"] = torch.tensor([example["toward_labels"] for example in examples])
-    batch["divergent"] = torch.tensor([example["divergent"] for example in examples])
-    return batch
+class StanceCollator:
+    """Makes batches of rows of quotes; hides the party of a share of the sources, anew in each training batch.
+
+    Draws come from torch's generator, which checkpoints keep.
+    """
+
+    def __init__(self, mask: int, hide_party: float) -> None:
+        self._mask, self._hide = mask, hide_party
+        self.training = True
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """A batch: padded rows, and for each the places and labels of its quotes."""
+        batch = _collate_ids(examples, max(len(example["input_ids"]) for example in examples))
+        if self.training:
+            for row, example in enumerate(examples):
+                sources = torch.tensor(example["sources"], dtype=torch.int64)
+                batch["input_ids"][row, sources[torch.rand(len(sources)) < self._hide]] = self._mask
+        quotes = max(len(example["places"]) for example in examples)
+        longest = max(len(places) for example in examples for places in example["places"])
+        places = np.full((len(examples), quotes, longest), -1, dtype=np.int64)
+        for row, example in enumerate(examples):
+            for number, where in enumerate(example["places"]):
+                places[row, number, : len(where)] = where
+        batch["places"] = torch.from_numpy(places)
+        batch["stance_labels"] = _pad([example["stance_labels"] for example in examples], (quotes,), IGNORE)
+        targets = len(examples[0]["toward_labels"][0])
+        batch["toward_labels"] = _pad([example["toward_labels"] for example in examples], (quotes, targets), IGNORE)
+        batch["divergent"] = _pad([example["divergent"] for example in examples], (quotes,), 0)
+        return batch
 
 
 def _collate_ids(examples: list[dict[str, Any]], length: int) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ def agreement(
     model: Model,
     rows: Sequence[Row],
     outputs: Sequence[str],
-    heads: dict[str, int],
-    places: dict[str, list[list[int]]] | None = None,
+    examples: Sequence[dict[str, Any]],
+    read: Callable[[dict[str, Any], dict[str, np.ndarray]], dict[str, np.ndarray]],
 ) -> dict[str, Any]:
     """How the exported model's decisions compare with the PyTorch net's on the same rows.
 
@@ -108,25 +108,25 @@ def agreement(
         model: The exported model folder, loaded.
         rows: Model inputs.
         outputs: Names of the net's outputs, in order.
-        heads: Output name → number of labels that each decision chooses from.
-        places: Output name → for each row the pieces where the output is read; elsewhere it means nothing.
+        examples: What each row was made from.
+        read: Example, and the outputs for its row → for each head the scores of its decisions, decisions × labels.
 
     Returns:
         For each head: decisions compared, share of equal labels, largest gap between probabilities.
     """
-    exported = model.run(rows, batch_tokens=4096)
-    ours: dict[str, list[np.ndarray]] = {name: [] for name in heads}
-    theirs: dict[str, list[np.ndarray]] = {name: [] for name in heads}
-    for index, (row, output) in enumerate(zip(rows, exported, strict=True)):
+    ours: dict[str, list[np.ndarray]] = {}
+    theirs: dict[str, list[np.ndarray]] = {}
+    for row, example, output in zip(rows, examples, model.run(rows, batch_tokens=4096), strict=True):
         ids = torch.from_numpy(row.ids).unsqueeze(0)
         with torch.no_grad():
             scores = net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0))
-        for name, labels in heads.items():
-            read = list(places[name][index]) if places and name in places else slice(None)
-            ours[name].append(scores[list(outputs).index(name)][0].numpy()[read].reshape(-1, labels))
-            theirs[name].append(output[name][read].reshape(-1, labels))
+        plain = {name: score[0].numpy() for name, score in zip(outputs, scores, strict=True)}
+        for name, values in read(example, plain).items():
+            ours.setdefault(name, []).append(values)
+        for name, values in read(example, output).items():
+            theirs.setdefault(name, []).append(values)
     result: dict[str, Any] = {}
-    for name in heads:
+    for name in ours:
         a, b = softmax(np.concatenate(ours[name])), softmax(np.concatenate(theirs[name]))
         result[name] = {
             "decisions": len(a),

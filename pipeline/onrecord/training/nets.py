@@ -148,38 +148,49 @@ def span_mean(values: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
 
 
 class StanceNet(nn.Module):
-    """One encoder, a head for stance, a head a party for the attitude toward it."""
+    """One encoder; for each piece stance scores, attitude scores, and a weight that says how much it counts for its quote."""
 
     def __init__(self, base: Path, config: StanceTrainConfig, stances: int, targets: int) -> None:
         super().__init__()
         self.encoder = Encoder(base, TYPES, config.layers)
         self.dropout = nn.Dropout(config.optimizer.dropout)
-        self.stance = nn.Linear(self.encoder.width * 2, stances)
-        self.toward = nn.Linear(self.encoder.width * 2, targets * len(ATTITUDES))
+        self.stance = nn.Linear(self.encoder.width, stances)
+        self.toward = nn.Linear(self.encoder.width, targets * len(ATTITUDES))
+        self.weight = nn.Linear(self.encoder.width, 1)
+        nn.init.zeros_(self.weight.weight)  # all pieces count alike until training says otherwise
+        nn.init.zeros_(self.weight.bias)
         self.targets, self.toward_weight = targets, config.toward_weight
         self.smoothing = config.label_smoothing
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
-        """Stance and attitude scores of each row: what the exported graph gives."""
-        hidden = self.encoder(input_ids, attention_mask, token_type_ids)
-        content = ((token_type_ids == 1) & (attention_mask == 1)).unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * content).sum(1) / content.sum(1).clamp(min=1)
-        pooled = self.dropout(torch.cat([hidden[:, 0], mean], dim=-1))
-        return self.stance(pooled), self.toward(pooled).view(-1, self.targets, len(ATTITUDES))
+        """Stance and attitude scores and weight of each piece: what the exported graph gives."""
+        hidden = self.dropout(self.encoder(input_ids, attention_mask, token_type_ids))
+        return self.stance(hidden), self.toward(hidden), self.weight(hidden)
 
     def forward(
         self,
         input_ids: Any,
         attention_mask: Any,
         token_type_ids: Any,
+        places: Any,
         stance_labels: Any,
         toward_labels: Any,
         divergent: Any = None,
     ) -> dict[str, torch.Tensor]:
-        """Loss and scores; `divergent` only rides along to the metrics, which get examples in the sampler's order."""
-        stance, toward = self.scores(input_ids, attention_mask, token_type_ids)
-        loss = nn.functional.cross_entropy(stance, stance_labels, label_smoothing=self.smoothing)
-        loss = loss + self.toward_weight * nn.functional.cross_entropy(
-            toward.reshape(-1, len(ATTITUDES)), toward_labels.reshape(-1)
+        """Loss and scores of each quote; `divergent` only rides along to the metrics, which get examples in the sampler's order.
+
+        `places` is rows × quotes × pieces, padded with -1: what `stance.read_off` reads.
+        """
+        stance, toward, weight = self.scores(input_ids, attention_mask, token_type_ids)
+        rows = torch.arange(len(places)).view(-1, 1, 1)
+        at = places.clamp(min=0)
+        shares = torch.softmax(weight[rows, at].squeeze(-1).masked_fill(places < 0, -1e4), -1).unsqueeze(-1)
+        stance = (shares * stance[rows, at]).sum(2)
+        toward = (shares * toward[rows, at]).sum(2)
+        loss = nn.functional.cross_entropy(
+            stance.flatten(0, 1), stance_labels.flatten(), ignore_index=IGNORE, label_smoothing=self.smoothing
         )
-        return {"loss": loss, "stance": stance, "toward": toward}
+        loss = loss + self.toward_weight * nn.functional.cross_entropy(
+            toward.reshape(-1, len(ATTITUDES)), toward_labels.flatten(), ignore_index=IGNORE
+        )
+        return {"loss": loss, "stance": stance}

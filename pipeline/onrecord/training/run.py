@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from onrecord.config import (
 from onrecord.corpus import GoldArticle, corpus_hash, read_split, share_of
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
-from onrecord.inference import FORMAT, Model, Row, write_checksums
-from onrecord.records import ATTITUDES, UNKNOWN
-from onrecord.training.examples import collate_extraction, collate_stance, extraction_examples, stance_examples
+from onrecord.inference import FORMAT, Model, Row, special_id, write_checksums
+from onrecord.records import UNKNOWN
+from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
+from onrecord.stance import read_off
+from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
 from onrecord.training.nets import (
     BIAS_SCALE,
@@ -163,13 +166,13 @@ def train_run(path: Path, config: Any, name: str) -> Path:
     _claim(checkpoints, {"config": config.model_dump(mode="json"), "corpus": digest})
     net: nn.Module
     outputs: tuple[str, ...]
-    places: dict[str, list[list[int]]] | None = None
+    read: Callable[..., dict[str, np.ndarray]]
     if isinstance(config, ExtractionTrainConfig):
-        net, settings, rows, places = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
-        outputs, heads = EXTRACTION_OUTPUTS, {"tags": 3, "parties": len(_source_parties(conflict))}
+        net, settings, examples = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
+        outputs, read = EXTRACTION_OUTPUTS, partial(_read_pieces, parties=len(settings["party_labels"]))
     else:
-        net, settings, rows = _train_stance(config, conflict, splits, tokenizer, base, checkpoints)
-        outputs, heads = ("stance", "toward"), {"stance": len(conflict.stance_labels), "toward": len(ATTITUDES)}
+        net, settings, examples = _train_stance(config, conflict, splits, tokenizer, base, checkpoints)
+        outputs, read = STANCE_OUTPUTS, _read_quotes
     folder = resolve(path, config.output)
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary) / folder.name
@@ -188,9 +191,11 @@ def train_run(path: Path, config: Any, name: str) -> Path:
             "training_config": config.model_dump(mode="json"),
         }
         _finish(draft, settings)
-        settings["agreement_on_dev"] = agreement(net, Model(draft, threads=2), rows, outputs, heads, places)
+        settings["agreement_on_dev"] = agreement(
+            net, Model(draft, threads=2), [_row(example) for example in examples], outputs, examples, read
+        )
         if isinstance(config, StanceTrainConfig):
-            settings["temperature"] = _calibrate(Model(draft, threads=2), rows, conflict, splits["dev"])
+            settings["temperature"] = _calibrate(Model(draft, threads=2), examples)
         _finish(draft, settings)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
@@ -222,7 +227,7 @@ def _train_extraction(
     tokenizer: Tokenizer,
     base: Path,
     checkpoints: Path,
-) -> tuple[ExtractionNet, dict[str, Any], list[Row], dict[str, list[list[int]]]]:
+) -> tuple[ExtractionNet, dict[str, Any], list[dict[str, Any]]]:
     parties = _source_parties(conflict)
     examples = {name: extraction_examples(articles, tokenizer, config, parties) for name, articles in splits.items()}
     net = ExtractionNet(base, config, len(parties))
@@ -249,8 +254,7 @@ def _train_extraction(
         "party_labels": list(parties),
         "per_piece_outputs": list(EXTRACTION_OUTPUTS),
     }
-    at_sources = [[place for span in example["sources"] for place in span] for example in examples["dev"]]
-    return net, settings, [_row(example) for example in examples["dev"]], {"parties": at_sources}
+    return net, settings, examples["dev"]
 
 
 def _train_stance(
@@ -260,18 +264,18 @@ def _train_stance(
     tokenizer: Tokenizer,
     base: Path,
     checkpoints: Path,
-) -> tuple[StanceNet, dict[str, Any], list[Row]]:
+) -> tuple[StanceNet, dict[str, Any], list[dict[str, Any]]]:
     examples = {name: stance_examples(articles, tokenizer, config, conflict) for name, articles in splits.items()}
     net = StanceNet(base, config, len(conflict.stance_labels), len(conflict.targets))
-
     labels = conflict.stance_labels
 
     def metrics(prediction: Any) -> dict[str, float]:
-        gold, predicted = prediction.label_ids[0], prediction.predictions[0].argmax(-1)
-        divergent = prediction.label_ids[2].astype(bool)
-        pairs = [(labels[g], labels[p]) for g, p in zip(gold, predicted, strict=True)]
-        macro = macro_f1(pairs, labels)
-        accuracy = float((gold == predicted)[divergent].mean()) if divergent.any() else 0.0
+        gold, _, divergent = prediction.label_ids
+        real = gold != IGNORE
+        predicted = prediction.predictions.argmax(-1)
+        right, apart = (gold == predicted)[real], divergent[real].astype(bool)
+        macro = macro_f1([(labels[g], labels[p]) for g, p in zip(gold[real], predicted[real], strict=True)], labels)
+        accuracy = float(right[apart].mean()) if apart.any() else 0.0
         # Both must be high, so an epoch is chosen by their mean.
         return {"macro_f1": macro, "divergent_accuracy": accuracy, "selection": (macro + accuracy) / 2}
 
@@ -279,7 +283,7 @@ def _train_stance(
         net,
         examples["train"],
         examples["dev"],
-        collate_stance,
+        StanceCollator(special_id(tokenizer, "[MASK]"), config.hide_party if config.source == "party" else 0.0),
         metrics,
         ["stance_labels", "toward_labels", "divergent"],
         config.optimizer,
@@ -288,12 +292,14 @@ def _train_stance(
     settings = {
         "stances": list(conflict.stance_labels),
         "targets": list(conflict.targets),
-        "max_tokens": config.max_tokens,
+        "party_labels": list(conflict.party_labels),
+        "window_tokens": config.window_tokens,
         "context_tokens": config.context_tokens,
-        "mask_source": config.mask_source,
+        "source": config.source,
+        "per_piece_outputs": list(STANCE_OUTPUTS),
         "temperature": {"stance": 1.0, "toward": 1.0},
     }
-    return net, settings, [_row(example) for example in examples["dev"]]
+    return net, settings, examples["dev"]
 
 
 def _source_parties(conflict: ConflictConfig) -> tuple[str, ...]:
@@ -305,24 +311,23 @@ def _row(example: dict[str, Any]) -> Row:
     return Row(np.asarray(example["input_ids"], dtype=np.int64), np.asarray(example["token_type_ids"], dtype=np.int64))
 
 
-def _calibrate(model: Model, rows: list[Row], conflict: ConflictConfig, dev: list[GoldArticle]) -> dict[str, float]:
-    outputs = model.run(rows, batch_tokens=4096)
-    quotes = [quote for gold in dev for quote in gold.quotes]
-    stance = np.stack([output["stance"] for output in outputs])
-    toward = np.concatenate([output["toward"] for output in outputs])
-    return {
-        "stance": fit_temperature(stance, np.array([conflict.stance_labels.index(quote.stance) for quote in quotes])),
-        "toward": fit_temperature(
-            toward,
-            np.array(
-                [
-                    ATTITUDES.index(quote.toward.get(target, "neutral"))  # type: ignore[arg-type]
-                    for quote in quotes
-                    for target in conflict.targets
-                ]
-            ),
-        ),
-    }
+def _calibrate(model: Model, examples: list[dict[str, Any]]) -> dict[str, float]:
+    outputs = model.run([_row(example) for example in examples], batch_tokens=4096)
+    read = [_read_quotes(example, output) for example, output in zip(examples, outputs, strict=True)]
+    gold = {name: np.concatenate([np.ravel(example[f"{name}_labels"]) for example in examples]) for name in ("stance", "toward")}
+    return {name: fit_temperature(np.concatenate([scores[name] for scores in read]), gold[name]) for name in gold}
+
+
+def _read_quotes(example: dict[str, Any], output: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scores of a row's quotes: quotes × stances, and (quotes · targets) × attitudes."""
+    read = [read_off(output, np.asarray(places)) for places in example["places"]]
+    return {"stance": np.stack([stance for stance, _ in read]), "toward": np.concatenate([toward for _, toward in read])}
+
+
+def _read_pieces(example: dict[str, Any], output: dict[str, np.ndarray], parties: int) -> dict[str, np.ndarray]:
+    """Tag scores of all pieces, and party scores at the ends of the row's sources."""
+    ends = [place for span in example["sources"] for place in span]
+    return {"tags": output["tags"].reshape(-1, 3), "parties": output["parties"][ends].reshape(-1, parties)}
 
 
 def model_card(settings: dict[str, Any]) -> str:
