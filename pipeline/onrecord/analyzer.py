@@ -57,24 +57,33 @@ class Analyzer:
     """The whole pipeline with one config. Holds no state between articles and is safe to share by threads."""
 
     def __init__(
-        self, conflict: ConflictConfig, extractor: Extractor, attributor: Attributor, classifier: StanceClassifier
+        self,
+        conflict: ConflictConfig,
+        extractor: Extractor,
+        attributor: Attributor,
+        classifier: StanceClassifier,
+        settings: AnalyzeConfig,
     ) -> None:
-        self.conflict = conflict
+        self.conflict, self.settings = conflict, settings
         self.extractor, self.attributor, self.classifier = extractor, attributor, classifier
         self.models = {"extraction": extractor.model.name, "stance": classifier.model.name}
 
     @classmethod
-    def load(cls, config: Path | str | None = None) -> Analyzer:
+    def load(cls, config: Path | str | None = None, overrides: Sequence[str] = ()) -> Analyzer:
         """Load the pipeline that an `analyze` config describes; the shipped one by default.
 
         A model folder that is already loaded in this process is not loaded again.
+
+        Args:
+            config: An analyze config.
+            overrides: Settings that replace the config's, each `key=value` as `config.load` takes them.
 
         Raises:
             ConfigError: when a config can't be used, or the models don't fit the conflict.
             ModelError: when a model folder is missing or damaged.
         """
         path = Path(config) if config is not None else resource_root() / DEFAULT_CONFIG
-        settings = load(path, AnalyzeConfig)
+        settings = load(path, AnalyzeConfig, overrides)
         conflict_path = resolve(path, settings.conflict)
         conflict = load(conflict_path, ConflictConfig)
         registry = load_registry(resolve(conflict_path, conflict.registry))
@@ -90,6 +99,7 @@ class Analyzer:
             Extractor(extraction, settings.batch_tokens),
             Attributor(conflict, registry, settings.min_context),
             StanceClassifier(stance, settings.batch_tokens),
+            settings,
         )
 
     def analyze(self, article: Article) -> list[Statement]:

@@ -54,6 +54,7 @@ class Model:
     def __init__(self, folder: Path, threads: int) -> None:
         self.settings, checksum = _read_folder(folder)
         self.name = f"{self.settings['name']}@{checksum[:12]}"
+        self.card = (folder / "card.md").read_text(encoding="utf-8")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()

@@ -40,6 +40,9 @@ def letters() -> Iterator[None]:
             "sklearn",
             "scipy",
             "krippendorff",
+            "matplotlib",
+            "pyarrow",
+            "vaderSentiment",
         ):
             errors.print(f"[bold red]error:[/] this command needs {error.name}: pip install 'onrecord\\[train]'")
             raise typer.Exit(EXIT_CANNOT_START) from error
