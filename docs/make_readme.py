@@ -11,21 +11,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SEED = "seeds/000_613e7597b781f811.txt"
 ROWS = (
-    ("extraction", "F1 (IoU ≥ 0.5)", "quotes found, content F1 at IoU ≥ 0.5"),
-    ("attribution", "party right, of matched", "party right, of quotes found"),
-    ("stance", "macro-F1, model", "stance, macro-F1"),
-    ("stance", "macro-F1, majority", "&nbsp; majority"),
-    ("stance", "macro-F1, party of the speaker", "&nbsp; party of the speaker"),
-    ("stance", "macro-F1, TF-IDF + logistic regression", "&nbsp; TF-IDF + logistic regression"),
-    ("stance", "accuracy on divergent quotes, model", "stance where it is not the party's own, accuracy"),
-    ("stance", "accuracy on divergent quotes, party of the speaker", "&nbsp; party of the speaker"),
-    (
-        "stance",
-        "accuracy on divergent quotes, TF-IDF + logistic regression",
-        "&nbsp; TF-IDF + logistic regression",
-    ),
-    ("toward", "macro-F1, pooled", "attitude toward each party, macro-F1"),
-    ("end to end", "F1 of quotes found with the right party and stance", "found, with right party and right stance, F1"),
+    ("extraction.quotes.f1_iou", "quotes found, content F1 at IoU ≥ 0.5"),
+    ("attribution.matched.party", "party right, of quotes found"),
+    ("stance.all.model.macro_f1", "stance, macro-F1"),
+    ("stance.all.majority.macro_f1", "&nbsp; majority"),
+    ("stance.all.party.macro_f1", "&nbsp; party of the speaker"),
+    ("stance.all.tfidf.macro_f1", "&nbsp; TF-IDF + logistic regression"),
+    ("stance.divergent.model.accuracy", "stance where it is not the party's own, accuracy"),
+    ("stance.divergent.party.accuracy", "&nbsp; party of the speaker"),
+    ("stance.divergent.tfidf.accuracy", "&nbsp; TF-IDF + logistic regression"),
+    ("toward.pooled.model.macro_f1", "attitude toward each party, macro-F1"),
+    ("end_to_end.f1_party_stance", "found, with right party and right stance, F1"),
 )
 
 
@@ -39,8 +35,8 @@ def scores() -> str:
     """The headline scores of docs/dev/metrics.json as a Markdown table."""
     metrics = json.loads((ROOT / "docs/dev/metrics.json").read_text(encoding="utf-8"))["scores"]
     lines = ["| measure | value [95 %] | n |", "|---|---|---|"]
-    for stage, name, words in ROWS:
-        score = metrics[stage][name]
+    for key, words in ROWS:
+        score = metrics[key]
         lines.append(f"| {words} | {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}] | {score['n']} |")
     return "\n".join(lines)
 
