@@ -121,6 +121,7 @@ class Analyzer:
         judged = self.classifier.judge(article.text, quotes, [party.label for _, party in attributed])
         statements = []
         for quote, (speaker, party), (stance, toward) in zip(quotes, attributed, judged, strict=True):
+            stance = stance.or_unknown(self.settings.min_confidence)
             places = [(part, span.start, span.end) for part in ("content", "cue", "source") for span in getattr(quote, part)]
             statement = Statement(
                 id=stable_hash(article.id, places),

@@ -114,10 +114,22 @@ class Judgement(_Record):
 
 
 class StanceJudgement(Judgement):
-    """`probabilities` holds every stance label of the conflict and sums to one, up to rounding; `basis` is what the model saw."""
+    """`probabilities` holds every stance label of the conflict and sums to one, up to rounding; `basis` is what the model saw.
+
+    Where the pipeline abstained, the label is `unknown`, and the confidence is that of the label that it did not give.
+    """
 
     probabilities: dict[str, Probability]
     basis: Basis
+
+    @property
+    def best(self) -> str:
+        """The most probable label, given or abstained from."""
+        return max(self.probabilities, key=lambda label: self.probabilities[label])
+
+    def or_unknown(self, least: float) -> StanceJudgement:
+        """The judgement, or an abstention where its confidence is below `least`."""
+        return self if self.confidence >= least else self.model_copy(update={"label": UNKNOWN})
 
 
 class Statement(_Record):
@@ -157,9 +169,9 @@ class Statement(_Record):
 def is_divergent(party: str, stance: str) -> bool:
     """Whether words voice a declared line that is not the speaker's own.
 
-    `none` is no line, and of an unknown party nothing can be said.
+    `none` is no line, and of an unknown party or an unknown stance nothing can be said.
     """
-    return stance != NO_STANCE and party not in (UNKNOWN, stance)
+    return stance not in (NO_STANCE, UNKNOWN) and party not in (UNKNOWN, stance)
 
 
 def json_schema() -> dict[str, Any]:

@@ -33,6 +33,12 @@ def shorten(text: str, limit: int = 60) -> str:
     return flat[: limit - 1].rsplit(" ", 1)[0] + "…"
 
 
+def stance_words(statement: Statement) -> str:
+    """The stance as tables show it; where the pipeline abstained, the label that it was not sure of."""
+    stance = statement.stance
+    return f"unsure ({stance.best}?)" if stance.label == UNKNOWN else stance.label
+
+
 def statement_table(statements: Sequence[Statement], conflict: ConflictConfig) -> Table:
     """The terminal table of one article: speaker, party, type, quote, stance, and a mark where they differ."""
     palette = colors(conflict)
@@ -52,7 +58,7 @@ def statement_table(statements: Sequence[Statement], conflict: ConflictConfig) -
             Text(statement.party.label, style=palette[statement.party.label]),
             statement.type,
             Text(shorten(quote)),
-            Text(f"{statement.stance.label} {statement.stance.confidence:.2f}", style=palette[statement.stance.label]),
+            Text(f"{stance_words(statement)} {statement.stance.confidence:.2f}", style=palette[statement.stance.label]),
             Text("≠", style="bold red") if statement.divergent else "",
         )
     return table
@@ -111,10 +117,11 @@ def render(template: str, **values: object) -> str:
 def article_page(results: Sequence[tuple[Article, Sequence[Statement]]], conflict: ConflictConfig) -> str:
     """One self-contained HTML page: each article with its quotes marked, and its table of statements."""
     labels = (*conflict.parties, JOINT, OTHER, UNKNOWN)
+    abstained = any(s.stance.label == UNKNOWN for _, statements in results for s in statements)
     matrix = {
         party: {
             stance: sum(s.party.label == party and s.stance.label == stance for _, statements in results for s in statements)
-            for stance in conflict.stances
+            for stance in (*conflict.stances, *([UNKNOWN] if abstained else []))
         }
         for party in labels
     }
@@ -125,6 +132,7 @@ def article_page(results: Sequence[tuple[Article, Sequence[Statement]]], conflic
         palette=colors(conflict),
         matrix={party: row for party, row in matrix.items() if any(row.values())},
         shorten=shorten,
+        stance_words=stance_words,
     )
 
 

@@ -34,6 +34,14 @@ def analyze(
     ],
     date: Annotated[str | None, typer.Option(help="Date of articles that bring none, YYYY-MM-DD.")] = None,
     config: Annotated[Path | None, typer.Option(help="An analyze config; the shipped one by default.")] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Abstain from stances of less confidence: their label becomes unknown. As the config says by default.",
+        ),
+    ] = None,
     format: Annotated[Format | None, typer.Option(help="table (default), jsonl or html.")] = None,
     out: Annotated[
         list[Path] | None,
@@ -52,6 +60,8 @@ def analyze(
 
         cat article.txt | onrecord analyze - --format jsonl
 
+        onrecord analyze articles/ --min-confidence 0.8 --out sure.jsonl
+
     Exit codes: 0 all inputs read; 1 some inputs were rejected, the others are done; 2 nothing could start
     (option, config or model); 130 interrupted.
     """
@@ -60,7 +70,7 @@ def analyze(
 
         day = parse_date(date, "--date") if date else None
         outputs = _outputs(format, out or [])
-        analyzer = Analyzer.load(config)
+        analyzer = Analyzer.load(config, [] if min_confidence is None else [f"min_confidence={min_confidence}"])
         rejected = _analyze(analyzer, paths, day, outputs)
     if rejected:
         errors.print(f"{rejected} input{'s' if rejected > 1 else ''} rejected; the rest is done")

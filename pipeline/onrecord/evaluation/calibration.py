@@ -111,7 +111,7 @@ def _best(items: list[tuple[str, Mapping[str, float]]], exponent: float) -> tupl
     """Of each item the greatest probability, and whether its label is right, whether or not the pipeline abstained."""
     confidence, right = [], []
     for gold, probabilities in items:
-        label = max(probabilities, key=lambda name: probabilities[name])
+        label = max(probabilities, key=probabilities.__getitem__)
         scaled = {name: p**exponent for name, p in probabilities.items()}
         confidence.append(scaled[label] / sum(scaled.values()))
         right.append(float(label == gold))

@@ -1,0 +1,359 @@
+"""Tiny articles by hand, with figures that can be worked out on paper."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from onrecord.config import AnalyzeConfig, ConflictConfig, load, resource_root
+from onrecord.corpus import CorpusError, GoldArticle, GoldQuote
+from onrecord.evaluation import STAGES, bootstrap, evaluate, macro_f1, markdown, match, write_evaluation
+from onrecord.evaluation.baselines import stance_baselines, toward_baselines
+from onrecord.evaluation.calibration import calibration
+from onrecord.evaluation.predictions import read_predictions
+from onrecord.evaluation.statistics import Resampler, accuracy_of, confusions, f1_of, macro_f1_of, mcc_of
+from onrecord.records import Article, Judgement, Party, Quote, Span, Speaker, StanceJudgement, Statement, is_divergent
+
+CONFLICT = load(resource_root() / "configs/conflicts/south-caucasus.yaml", ConflictConfig)
+A, B, C, D = CONFLICT.parties
+TEXT = "Deputy Samvel Tadoyan said roads are open. Baku insisted that a treaty must come. The envoy welcomed calm."
+
+
+def span(words: str, text: str = TEXT) -> Span:
+    start = text.index(words)
+    return Span.of(text, start, start + len(words))
+
+
+def gold_quote(q, content, cue, source, party, stance, speaker="X", kind="indirect", **toward):
+    parts = {"content": (span(content),), "cue": (span(cue),), "source": (span(source),)}
+    return GoldQuote(q=q, type=kind, speaker=speaker, party=party, stance=stance, toward=toward, **parts)
+
+
+QUOTES = (
+    gold_quote("1", "roads are open", "said", "Deputy Samvel Tadoyan", A, "none", "Samvel Tadoyan"),
+    gold_quote("2", "a treaty must come", "insisted", "Baku", B, B, "Azerbaijan", **{A: "against"}),
+    gold_quote("3", "calm", "welcomed", "The envoy", A, D, "Envoy", **{D: "favor"}),
+)
+
+
+def article(number: int, quotes=QUOTES) -> GoldArticle:
+    text = Article(text=TEXT, id=f"a{number}", date=dt.date(2021 + number % 2, 1, 1), outlet="Wire")
+    return GoldArticle(text, tuple(quotes), "agency", f"s{number}", Path(f"a{number}.xml"))
+
+
+def statement(gold: GoldArticle, quote: Quote, party: str, stance: str, confidence=0.8, toward=None, evidence="words: x"):
+    rest = (1 - confidence) / (len(CONFLICT.stances) - 1)
+    label = stance
+    return Statement(
+        id="s",
+        article_id=gold.article.id,
+        date=gold.article.date,
+        type=quote.type,
+        content=quote.content,
+        cue=quote.cue,
+        source=quote.source,
+        speaker=Speaker(name=getattr(quote, "speaker", "nobody"), kind="person"),
+        party=Party(label=party, evidence=evidence),
+        stance=StanceJudgement(
+            label=label,
+            confidence=confidence,
+            probabilities={name: confidence if name == label else rest for name in CONFLICT.stances},
+            basis="words",
+        ),
+        toward={t: Judgement(label=(toward or {}).get(t, "neutral"), confidence=0.9) for t in CONFLICT.targets},
+        divergent=is_divergent(party, stance),
+        models={"extraction": "e", "stance": "s"},
+    )
+
+
+class Stub:
+    """A pipeline that answers what the test says: in `chain` for whole articles, in `rooms` for gold quotes given."""
+
+    def __init__(self, chain, rooms, trained_on=()):
+        self.conflict, self.settings = CONFLICT, AnalyzeConfig(kind="analyze")
+        self.models = {"extraction": "e", "stance": "s"}
+        self.extractor = SimpleNamespace(model=SimpleNamespace(settings={"trained_on": list(trained_on)}, card="# card of e"))
+        settings = {"temperature": {"stance": 1.0, "toward": 1.0}}
+        self.classifier = SimpleNamespace(model=SimpleNamespace(settings=settings, card="# card of <s>"))
+        self._chain, self._rooms = chain, rooms
+
+    def analyze(self, text):
+        return self._chain[text.id]
+
+    def complete(self, text, quotes, reading=None):
+        return self._rooms[text.id]
+
+
+def perfect(gold):
+    return [statement(gold, q, q.party, q.stance, toward=q.toward) for q in gold.quotes]
+
+
+@pytest.fixture
+def golds():
+    return [article(0), article(1)]
+
+
+@pytest.fixture
+def stub(golds):
+    """In the first article all is right. In the second the first quote is not found, the second has a wrong party, the third
+    a wrong stance; and something is found that is no quote."""
+    first, second = golds
+    one, two, three = second.quotes
+    extra = Quote(type="indirect", content=(span("Samvel"),))
+    chain = {
+        "a0": perfect(first),
+        "a1": [
+            statement(second, two, C, B, confidence=0.9),
+            statement(second, three, A, "none", confidence=0.6),
+            statement(second, extra, A, A),
+        ],
+    }
+    rooms = {
+        "a0": perfect(first),
+        "a1": [
+            statement(second, one, A, "none"),
+            statement(second, two, C, B, confidence=0.9, evidence="registry: y"),
+            statement(second, three, A, "none", confidence=0.6),
+        ],
+    }
+    return Stub(chain, rooms)
+
+
+@pytest.fixture
+def evaluation(stub, golds):
+    return evaluate(stub, golds, [article(7), article(8)])
+
+
+def test_extraction_figures(evaluation):
+    value = {key: score.value for key, score in evaluation.scores.items()}
+    assert value["extraction.quotes.precision_iou"] == pytest.approx(5 / 6, abs=1e-4)
+    assert value["extraction.quotes.recall_iou"] == pytest.approx(5 / 6, abs=1e-4)
+    assert value["extraction.indirect.f1_exact"] == pytest.approx(5 / 6, abs=1e-4)
+    assert value["extraction.source.recall_exact"] == pytest.approx(5 / 6, abs=1e-4)
+    assert value["extraction.source.precision_exact"] == 1.0
+    assert value["polnear.cue.recall_span"] == pytest.approx(5 / 6, abs=1e-4)
+    # Of 2 × 8 content tokens the three of the quote that was not found lack.
+    assert value["polnear.content.recall_token"] == pytest.approx(13 / 16, abs=1e-4)
+    assert math.isnan(value["extraction.direct.f1_iou"])
+
+
+def test_attribution_by_way(evaluation):
+    scores = evaluation.scores
+    assert scores["attribution.matched.party"].value == pytest.approx(4 / 5)
+    assert scores["attribution.given.party"].value == pytest.approx(5 / 6, abs=1e-4)
+    assert (scores["attribution.way.registry.party"].value, scores["attribution.way.registry.party"].n) == (0.0, 1)
+    assert (scores["attribution.way.words.party"].value, scores["attribution.way.words.party"].n) == (1.0, 5)
+
+
+def test_stance_on_all_and_on_divergent_quotes_beside_baselines(evaluation):
+    scores = evaluation.scores
+    # none: 2 of 3 answers right, both found; B: perfect; D: one of two.
+    assert scores["stance.all.model.macro_f1"].value == pytest.approx((0.8 + 1 + 2 / 3) / 3, abs=1e-4)
+    assert (scores["stance.divergent.model.accuracy"].value, scores["stance.divergent.model.accuracy"].n) == (0.5, 2)
+    assert scores["stance.divergent.party.accuracy"].value == 0.0
+    assert scores["stance.all.party.accuracy"].value == pytest.approx(1 / 3, abs=1e-4)
+    assert scores["stance.all.tfidf.accuracy"].value == 1.0
+    assert scores["stance.all.ahead_of_tfidf.macro_f1"].value < 0
+    keys = {table.key for table in evaluation.tables["stance"]}
+    assert {"stance_systems", "stance_classes_all", "stance_classes_divergent", "stance_confusion_divergent"} <= keys
+    systems = next(table for table in evaluation.tables["toward"] if table.key == "toward_systems")
+    assert [row[0] for row in systems.rows][0] == "model" and len(systems.rows) == 5
+
+
+def test_the_cascade_names_the_room_that_lost_each_statement(evaluation):
+    assert evaluation.cascade.counts == {"kept": 3, "extraction": 1, "attribution": 1, "stance": 1}
+    # Given the gold quote, the lost one is answered right; the wrong party and the wrong stance stay wrong.
+    assert evaluation.cascade.saved == {"extraction": 1, "attribution": 0, "stance": 0}
+    assert [loss.room for loss in evaluation.cascade.examples] == ["extraction", "attribution", "stance"]
+    assert evaluation.scores["end_to_end.recall_party_stance"].value == 0.5
+
+
+def test_slices_have_counts(evaluation):
+    tables = {table.key: {row[0]: row for row in table.rows} for table in evaluation.tables["slices"]}
+    assert tables["slice_year"]["2021"][-1] == 3 and tables["slice_party"][A][-1] == 4
+    assert tables["slice_divergent"]["divergent"][-1] == 2
+    assert set(tables["slice_speaker"]) == {"seen in train"}
+    assert set(tables["slice_length"]) == {"1 to 10 words"}
+
+
+def test_predictions_read_back_as_they_were(evaluation, tmp_path):
+    files = write_evaluation(evaluation, tmp_path, "Report", "onrecord evaluate", {"kind": "analyze"})
+    assert [path.name for path in files] == ["predictions.parquet", "report.md", "report.html", "metrics.json"]
+    assert read_predictions(tmp_path / "predictions.parquet") == evaluation.data
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_page_is_one_file_without_scripts_or_network(evaluation, tmp_path):
+    write_evaluation(evaluation, tmp_path, "Report <1>", "onrecord evaluate", {"kind": "analyze"})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 5
+    for word in ("http:", "https:", "<script", "<img", "url(http", "@import"):
+        assert word not in page
+    assert "Report &lt;1&gt;" in page and "# card of &lt;s&gt;" in page and "@media print" in page
+    assert page.index("Headline") < page.index("Extraction: quotes")
+
+
+def test_metrics_are_documented_and_plain(evaluation, tmp_path):
+    write_evaluation(evaluation, tmp_path, "Report", "onrecord evaluate", {"kind": "analyze"})
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["scores"]["extraction.direct.f1_iou"]["value"] is None
+    assert metrics["scores"]["calibration.after.ece"]["better"] == "lower"
+    documented = (resource_root() / "docs/metrics.md").read_text(encoding="utf-8")
+    for key in metrics:
+        assert f"`{key}`" in documented, key
+    for first in {key.split(".")[0] for key in metrics["scores"]}:
+        assert f"`{first}." in documented, first
+
+
+def test_a_run_on_a_part_says_so(stub, golds):
+    result = evaluate(stub, golds, limit=1)
+    report = markdown(result, "Report", "onrecord evaluate")
+    assert "Only the first 1 of 2 articles were scored" in report and "No train articles" in report
+
+
+def test_articles_that_a_model_was_trained_on_are_called_out(stub, golds):
+    stub.extractor.model.settings["trained_on"] = ["a1"]
+    assert "trained on 1 of these articles" in " ".join(evaluate(stub, golds).notes)
+
+
+def test_one_stage_runs_and_shows_only_itself(stub, golds):
+    stub._chain = None
+    result = evaluate(stub, golds, stages=["stance"])
+    assert {key.split(".")[0] for key in result.scores} == {"stance", "calibration"}
+    assert set(result.tables) == {"stance", "calibration", "slices"}
+    assert "end-to-end" in STAGES
+
+
+@pytest.mark.parametrize(
+    ("quotes", "words"),
+    [
+        ([QUOTES[0].model_copy(update={"stance": "Atlantis"})], "quote 1: stance 'Atlantis'; the conflict 'south-caucasus' has"),
+        ([QUOTES[0].model_copy(update={"toward": {"Atlantis": "favor"}})], "toward 'Atlantis'"),
+        ([QUOTES[0].model_copy(update={"toward": {A: "loves"}})], "attitude 'loves'"),
+        ([], "none of the 1 gold articles has a quote"),
+    ],
+)
+def test_gold_that_cannot_be_scored_is_named(stub, quotes, words):
+    with pytest.raises(CorpusError, match=re.escape(words)):
+        evaluate(stub, [article(0, quotes)])
+
+
+def test_no_gold_and_doubled_gold_are_named(stub, golds):
+    with pytest.raises(CorpusError, match="no gold article to score"):
+        evaluate(stub, [])
+    with pytest.raises(CorpusError, match="name each article once"):
+        evaluate(stub, [golds[0], golds[0]])
+
+
+def test_train_of_one_class_is_named(golds):
+    with pytest.raises(CorpusError, match="can't learn from one class"):
+        stance_baselines(golds, [article(5, QUOTES[:1])], CONFLICT.stance_labels)
+
+
+def test_the_lexicon_judges_only_parties_that_the_content_names():
+    text = f"She said {B} is a wonderful friend. He said it is a horrible war."
+    parts = [span(f"{B} is a wonderful friend", text), span("it is a horrible war", text)]
+    quotes = [
+        GoldQuote(q=str(i), type="indirect", content=(p,), speaker="X", party=A, stance="none") for i, p in enumerate(parts)
+    ]
+    gold = GoldArticle(Article(text=text, id="x"), tuple(quotes), "agency", "s", Path("x.xml"))
+    answers = toward_baselines([gold], [], CONFLICT)["lexicon"]
+    assert answers[0] == {t: "favor" if t == B else "neutral" for t in CONFLICT.targets}
+    assert set(answers[1].values()) == {"neutral"}
+
+
+def test_vectorised_statistics_agree_with_plain_ones():
+    rng = np.random.default_rng(3)
+    labels = ("x", "y", "z")
+    gold, found = (list(rng.choice(labels, 60)) for _ in range(2))
+    places = list(rng.integers(0, 6, 60))
+    table = confusions(places, gold, found, labels, 6)
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    total = table.sum(axis=0)[None]
+    assert macro_f1_of(total)[0] == pytest.approx(f1_score(gold, found, average="macro"))
+    assert macro_f1(list(zip(gold, found, strict=True)), labels) == pytest.approx(f1_score(gold, found, average="macro"))
+    assert accuracy_of(total)[0] == pytest.approx(accuracy_score(gold, found))
+    assert mcc_of(total)[0] == pytest.approx(matthews_corrcoef(gold, found))
+    groups = [[(g, f) for p, g, f in zip(places, gold, found, strict=True) if p == place] for place in range(6)]
+    ours = Resampler(6).score(table, accuracy_of, 60)
+    plain = bootstrap(groups, lambda items: sum(g == f for g, f in items) / len(items))
+    assert (
+        ours.value == plain.value
+        and ours.low == pytest.approx(plain.low, abs=0.03)
+        and ours.high == pytest.approx(plain.high, abs=0.03)
+    )
+
+
+def test_an_interval_is_over_articles_not_quotes():
+    # One article all right, one all wrong: the interval spans everything, however many quotes each has.
+    counts = np.array([[50.0, 50, 50], [0, 50, 50]])
+    score = Resampler(2).score(counts, f1_of, 100)
+    assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
+
+
+def test_matching_is_one_to_one_and_by_content():
+    gold = [Quote(type="indirect", content=(Span(start=0, end=10, text="0123456789"),))]
+    half = Quote(type="indirect", content=(Span(start=0, end=5, text="01234"),))
+    less = Quote(type="indirect", content=(Span(start=0, end=4, text="0123"),))
+    assert match(gold, [less, half]) == [(0, 1, 0.5)]
+    assert match(gold, [less]) == [] and match([], [less]) == []
+
+
+def test_calibration_by_hand(stub, golds):
+    data = evaluate(stub, golds).data
+    result = calibration(data, 1.0, Resampler(2))
+    # Confidences 0.8 ×4 (right), 0.9 (right), 0.6 (wrong): gaps 0.2, 0.1 and 0.6 weighted by 4, 1 and 1 of 6.
+    assert result.after.ece.value == pytest.approx((4 * 0.2 + 0.1 + 0.6) / 6, abs=1e-4)
+    assert result.before.ece.value == result.after.ece.value
+    assert result.risk[-1] == pytest.approx(1 / 6) and result.risk[0] == 0
+    target = {t.target: t for t in result.thresholds}[0.95]
+    assert target.confidence == pytest.approx(0.8) and target.coverage == pytest.approx(5 / 6) and target.precision == 1.0
+
+
+def test_temperature_one_is_recovered_from_the_scaled_probabilities(stub, golds):
+    scores = np.array([2.0, 1, 0, 0, 0])
+    soft = np.exp(scores / 2) / np.exp(scores / 2).sum()
+    plain = np.exp(scores) / np.exp(scores).sum()
+    row = next(r for r in evaluate(stub, golds).data.rows)
+    answer = replace(row.given, probabilities=dict(zip(CONFLICT.stances, soft.tolist(), strict=True)))
+    data = replace(evaluate(stub, golds).data, articles=("a0",), rows=(replace(row, given=answer),))
+    result = calibration(data, 2.0, Resampler(1))
+    assert [b.confidence for b in result.before.bins if b.n] == pytest.approx([plain[0]])
+    assert [b.confidence for b in result.after.bins if b.n] == pytest.approx([soft[0]])
+
+
+def test_abstention_keeps_the_label_in_the_probabilities(golds):
+    sure = statement(golds[0], QUOTES[2], A, D, confidence=0.7)
+    abstained = sure.stance.or_unknown(0.75)
+    assert (abstained.label, abstained.confidence, abstained.best) == ("unknown", 0.7, D)
+    assert sure.stance.or_unknown(0.7) is sure.stance
+    assert not is_divergent(A, "unknown")
+    from rich.console import Console
+
+    from onrecord.reports import article_page, statement_table
+
+    record = Statement.model_validate_json(sure.model_copy(update={"stance": abstained, "divergent": False}).to_json())
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(statement_table([record], CONFLICT))
+    assert f"unsure ({D}?) 0.70" in console.export_text()
+    page = article_page([(golds[0].article, [record])], CONFLICT)
+    assert f"unsure ({D}?)" in page and "<th>unknown</th>" in page
+
+
+def test_abstentions_count_as_answers_that_are_not_right(stub, golds):
+    rooms = stub._rooms["a0"]
+    stub._rooms["a0"] = [s.model_copy(update={"stance": s.stance.or_unknown(0.99)}) for s in rooms]
+    result = evaluate(stub, golds)
+    assert result.scores["stance.all.model.accuracy"].value == pytest.approx(2 / 6, abs=1e-4)
+    confusion = next(t for t in result.tables["stance"] if t.key == "stance_confusion_all")
+    assert confusion.columns[-1] == "unknown"
