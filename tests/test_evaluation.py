@@ -19,9 +19,21 @@ from onrecord.corpus import CorpusError, GoldArticle, GoldQuote
 from onrecord.evaluation import STAGES, bootstrap, evaluate, macro_f1, markdown, match, write_evaluation
 from onrecord.evaluation.baselines import stance_baselines, toward_baselines
 from onrecord.evaluation.calibration import calibration
+from onrecord.evaluation.compare import compare, compare_markdown
 from onrecord.evaluation.predictions import read_predictions
 from onrecord.evaluation.statistics import Resampler, accuracy_of, confusions, f1_of, macro_f1_of, mcc_of
-from onrecord.records import Article, Judgement, Party, Quote, Span, Speaker, StanceJudgement, Statement, is_divergent
+from onrecord.records import (
+    Article,
+    Judgement,
+    Party,
+    Quote,
+    RecordError,
+    Span,
+    Speaker,
+    StanceJudgement,
+    Statement,
+    is_divergent,
+)
 
 CONFLICT = load(resource_root() / "configs/conflicts/south-caucasus.yaml", ConflictConfig)
 A, B, C, D = CONFLICT.parties
@@ -357,3 +369,51 @@ def test_abstentions_count_as_answers_that_are_not_right(stub, golds):
     assert result.scores["stance.all.model.accuracy"].value == pytest.approx(2 / 6, abs=1e-4)
     confusion = next(t for t in result.tables["stance"] if t.key == "stance_confusion_all")
     assert confusion.columns[-1] == "unknown"
+
+
+def written(stub, golds, folder, **options):
+    write_evaluation(evaluate(stub, golds, **options), folder, "R", "c", {})
+    return folder
+
+
+def test_compare_finds_what_was_made_worse(stub, tmp_path):
+    golds = [article(number) for number in range(12)]
+    stub._chain = {gold.article.id: perfect(gold) for gold in golds}
+    stub._rooms = dict(stub._chain)
+    a = written(stub, golds, tmp_path / "a")
+    worse = {gold.article.id: [statement(gold, q, q.party, "none") for q in gold.quotes] for gold in golds}
+    b = written(Stub(stub._chain, worse), golds, tmp_path / "b")
+    found = {d.key: d for d in compare(a, b)}
+    stance = found["stance.divergent.model.accuracy"]
+    assert (stance.first, stance.second, stance.difference.high) == (1.0, 0.0, -1.0)
+    # All 12 articles differ: only no swap or all swaps give as much, 2 of 2^12.
+    assert stance.p < 0.005
+    same = found["extraction.quotes.f1_iou"]
+    assert (same.difference.value, same.p) == (0.0, 1.0)
+    assert "| stance.divergent.model.accuracy | 1.000 | 0.000 | -1.000" in compare_markdown(list(found.values()), a, b)
+
+
+def test_compare_takes_runs_that_abstained(stub, golds, tmp_path):
+    a = written(stub, golds, tmp_path / "a")
+    unsure = {
+        name: [s.model_copy(update={"stance": s.stance.or_unknown(0.85)}) for s in room] for name, room in stub._rooms.items()
+    }
+    b = written(Stub(stub._chain, unsure), golds, tmp_path / "b")
+    found = {d.key: d for d in compare(a, b, everything=True)}
+    assert found["stance.all.model.accuracy"].second == pytest.approx(1 / 6, abs=1e-4)
+
+
+def test_compare_refuses_what_cannot_be_compared(stub, golds, tmp_path):
+    a, part = written(stub, golds, tmp_path / "a"), written(stub, golds, tmp_path / "part", limit=1)
+    with pytest.raises(RecordError, match="unlike gold"):
+        compare(a, part)
+    with pytest.raises(RecordError, match="missing; make the folder with"):
+        compare(a, tmp_path / "nowhere")
+    metrics = json.loads((part / "metrics.json").read_text(encoding="utf-8"))
+    (part / "metrics.json").write_text(json.dumps(metrics | {"metrics_version": 1}), encoding="utf-8")
+    with pytest.raises(RecordError, match="metrics version 1, this code has 2"):
+        compare(a, part)
+    stance = written(stub, golds, tmp_path / "stance", stages=["stance"])
+    extraction = written(stub, golds, tmp_path / "extraction", stages=["extraction"])
+    with pytest.raises(RecordError, match="no measure in common"):
+        compare(stance, extraction)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onrecord import __version__
-from onrecord.cli import analyze, config, corpus, evaluate, train
+from onrecord.cli import analyze, compare, config, corpus, evaluate, train
 from onrecord.records import json_schema
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(analyze.analyze)
 app.command()(train.train)
 app.command()(train.learning_curve)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.add_typer(config.app, name="config")
 app.add_typer(corpus.app, name="corpus")
 
