@@ -20,6 +20,7 @@ from onrecord.evaluation import STAGES, bootstrap, evaluate, macro_f1, markdown,
 from onrecord.evaluation.baselines import stance_baselines, toward_baselines
 from onrecord.evaluation.calibration import calibration
 from onrecord.evaluation.compare import compare, compare_markdown
+from onrecord.evaluation.counterfactual import NameSwap, counterfactual
 from onrecord.evaluation.predictions import read_predictions
 from onrecord.evaluation.statistics import Resampler, accuracy_of, confusions, f1_of, macro_f1_of, mcc_of
 from onrecord.records import (
@@ -417,3 +418,67 @@ def test_compare_refuses_what_cannot_be_compared(stub, golds, tmp_path):
     extraction = written(stub, golds, tmp_path / "extraction", stages=["extraction"])
     with pytest.raises(RecordError, match="no measure in common"):
         compare(stance, extraction)
+
+
+class Reader:
+    """Judges by a rule of the test instead of a model."""
+
+    def __init__(self, rule, source="masked"):
+        self.rule, self.view = rule, SimpleNamespace(source=source)
+
+    def judge(self, text, quotes, parties):
+        for quote in quotes:
+            for part in (*quote.content, *quote.cue, *quote.source):
+                assert text[part.start : part.end] == part.text
+        labels = [self.rule(text, quote, party) for quote, party in zip(quotes, parties, strict=True)]
+        return [(statement(article(0), q, A, label).stance, {}) for q, label in zip(quotes, labels, strict=True)]
+
+
+def named_first(text, quote, party):
+    """The party whose name comes first in the text."""
+    return min((p for p in CONFLICT.parties if p in text), key=text.index, default="none")
+
+
+def test_the_swap_keeps_to_kind_and_number_and_moves_spans():
+    swap = NameSwap(CONFLICT, A, B)
+    text = (
+        f"{A} and the {CONFLICT.parties[A].demonyms[1]} of the {CONFLICT.parties[B].demonyms[0]} Foreign Ministry spoke calmly."
+    )
+    swapped = swap.apply(text)
+    assert (
+        swapped.text
+        == f"{B} and the {CONFLICT.parties[B].demonyms[1]} of the {CONFLICT.parties[A].demonyms[0]} Foreign Ministry spoke calmly."
+    )
+    for words, moved in ((A, B), ("spoke calmly", "spoke calmly"), ("Foreign Ministry spoke", None), ("the", "the")):
+        found = swapped.move(span(words, text))
+        assert swapped.text[found.start : found.end] == found.text
+        assert moved is None or found.text == moved
+    assert swap.apply(swapped.text).text == text
+    assert swap.apply("Karabakh Armenians met").text == "Karabakh Armenians met"
+
+
+def test_a_label_that_follows_the_name_is_counted_and_shown():
+    text = f"In {A} it rains. She said roads are open. He said {B} must leave."
+    quotes = [
+        GoldQuote(q="1", type="indirect", content=(span("roads are open", text),), speaker="X", party=C, stance="none"),
+        GoldQuote(q="2", type="indirect", content=(span(f"{B} must leave", text),), speaker="X", party=C, stance="none"),
+    ]
+    gold = GoldArticle(Article(text=text, id="x"), tuple(quotes), "agency", "s", Path("x.xml"))
+    result = counterfactual(Reader(named_first), CONFLICT, [gold], Resampler(1))
+    # Quote 1 names nobody; names of A or B stand near it in five of six pairs. Quote 2 names B: only pairs without B count.
+    assert result.scores["counterfactual.context.follows"].n == 5
+    first = [case for case in result.cases if case.text == "roads are open"]
+    assert [case.outcome for case in first if case.pair == (A, B)] == ["follows the name"]
+    assert not [case for case in result.cases if case.text != "roads are open" and B in case.pair]
+    assert any("roads are open" in str(row) for row in result.tables()[-1].rows)
+    stable = counterfactual(Reader(lambda text, quote, party: A), CONFLICT, [gold], Resampler(1))
+    assert stable.scores["counterfactual.context.follows"].value == 0 and stable.scores["counterfactual.context.stays"].value == 1
+
+
+def test_a_model_that_sees_the_party_is_tried_with_it_swapped_too():
+    text = "She said roads are open."
+    quote = GoldQuote(q="1", type="indirect", content=(span("roads are open", text),), speaker="X", party=A, stance="none")
+    gold = GoldArticle(Article(text=text, id="x"), (quote,), "agency", "s", Path("x.xml"))
+    result = counterfactual(Reader(lambda text, quote, party: party, "party"), CONFLICT, [gold], Resampler(1))
+    assert result.scores["counterfactual.context_and_party.follows"].value == 1.0
+    assert result.scores["counterfactual.context.stays"].n == 0

@@ -56,6 +56,10 @@ def evaluate(
         GoldFormat, typer.Option(help="Format of --gold; others than gold as `corpus import` reads them.")
     ] = GoldFormat.gold,
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many articles; the report says so.")] = None,
+    counterfactual: Annotated[
+        bool,
+        typer.Option("--counterfactual", help="Also swap the parties' names in the texts and see whether stances follow them."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.parquet, report.md and report.html.")
     ] = None,
@@ -85,8 +89,10 @@ def evaluate(
             lambda items: track(items, "scoring", console=errors, transient=True),
             stages=[chosen.value for chosen in stage or []] or STAGES,
             limit=limit,
+            swap_parties=counterfactual,
         )
         command = _command(gold, split, stage or [], model or [], config, format, limit)
+        command += " --counterfactual" if counterfactual else ""
         if out is None:
             typer.echo(markdown(result, title, command))
             return

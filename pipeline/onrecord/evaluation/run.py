@@ -17,6 +17,7 @@ from onrecord.corpus import CorpusError, GoldArticle, Problem
 from onrecord.evaluation.baselines import stance_baselines, toward_baselines
 from onrecord.evaluation.calibration import Calibration, calibration
 from onrecord.evaluation.cascade import Cascade, cascade
+from onrecord.evaluation.counterfactual import counterfactual
 from onrecord.evaluation.measures import ATTRIBUTION, END_TO_END, EXTRACTION, STAGES, STANCE, TOWARD, measures
 from onrecord.evaluation.polnear import polnear_measures
 from onrecord.evaluation.predictions import Predictions, predictions, with_baselines
@@ -79,6 +80,7 @@ def evaluate(
     *,
     stages: Sequence[str] = STAGES,
     limit: int | None = None,
+    swap_parties: bool = False,
 ) -> Evaluation:
     """Score the rooms and the whole chain on gold articles.
 
@@ -89,6 +91,7 @@ def evaluate(
         progress: Wraps the loop over articles, to show how far it is.
         stages: What to score, of STAGES; rooms that none of them needs are not run.
         limit: Score only the first so many articles; the evaluation says so.
+        swap_parties: Also read the stances again with the parties' names swapped.
 
     Raises:
         CorpusError: when there is nothing to score, a label is none of the conflict's, or an article stands twice.
@@ -113,7 +116,12 @@ def evaluate(
         counts=_counts(data, scored, train, analyzer),
     )
     result.notes = _notes(result, len(gold), train)
-    _score(result, scored, chain, float(analyzer.classifier.model.settings["temperature"]["stance"]))
+    resampler = Resampler(len(scored))
+    _score(result, scored, chain, float(analyzer.classifier.model.settings["temperature"]["stance"]), resampler)
+    if swap_parties and STANCE in stages:
+        swapped = counterfactual(analyzer.classifier, analyzer.conflict, scored, resampler, progress)
+        result.scores |= swapped.scores
+        result.tables["counterfactual"] = swapped.tables()
     return result
 
 
@@ -232,10 +240,13 @@ def _notes(result: Evaluation, total: int, train: Sequence[GoldArticle]) -> list
 
 
 def _score(
-    result: Evaluation, gold: Sequence[GoldArticle], chain: Sequence[Sequence[Statement]] | None, temperature: float
+    result: Evaluation,
+    gold: Sequence[GoldArticle],
+    chain: Sequence[Sequence[Statement]] | None,
+    temperature: float,
+    resampler: Resampler,
 ) -> None:
     data, conflict, stages = result.data, result.conflict, result.stages
-    resampler = Resampler(len(data.articles))
     found = list(measures(data, conflict.stance_labels, conflict.targets, stages))
     if EXTRACTION in stages and chain is not None:
         found += polnear_measures(gold, chain)
