@@ -13,7 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from onrecord.cli import app
 from onrecord.config import AnalyzeConfig, ConflictConfig, load, resource_root
 from onrecord.corpus import CorpusError, GoldArticle, GoldQuote
 from onrecord.evaluation import STAGES, bootstrap, evaluate, macro_f1, markdown, match, write_evaluation
@@ -22,6 +24,7 @@ from onrecord.evaluation.calibration import calibration
 from onrecord.evaluation.compare import compare, compare_markdown
 from onrecord.evaluation.counterfactual import NameSwap, counterfactual
 from onrecord.evaluation.predictions import read_predictions
+from onrecord.evaluation.shares import powered_ratio, shares, shares_markdown
 from onrecord.evaluation.statistics import Resampler, accuracy_of, confusions, f1_of, macro_f1_of, mcc_of
 from onrecord.records import (
     Article,
@@ -373,7 +376,10 @@ def test_abstentions_count_as_answers_that_are_not_right(stub, golds):
 
 
 def written(stub, golds, folder, **options):
-    write_evaluation(evaluate(stub, golds, **options), folder, "R", "c", {})
+    """An evaluation's folder, without the pictures that nobody looks at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onrecord.evaluation.report.pictures", lambda *_: {})
+        write_evaluation(evaluate(stub, golds, **options), folder, "R", "c", {})
     return folder
 
 
@@ -482,3 +488,74 @@ def test_a_model_that_sees_the_party_is_tried_with_it_swapped_too():
     result = counterfactual(Reader(lambda text, quote, party: party, "party"), CONFLICT, [gold], Resampler(1))
     assert result.scores["counterfactual.context_and_party.follows"].value == 1.0
     assert result.scores["counterfactual.context.stays"].n == 0
+
+
+def test_a_powered_share_is_the_mean_formula_where_every_article_has_one_statement():
+    rng = np.random.default_rng(0)
+    y, f, pile = (np.stack([rng.binomial(1, 0.3, n), np.ones(n)], axis=1).astype(float) for n in (100, 100, 1000))
+    value, _, high, _ = powered_ratio(y, f, pile, weight=1.0)
+    error = y[:, 0] - f[:, 0]
+    assert value == pytest.approx(pile[:, 0].mean() + error.mean())
+    assert high - value == pytest.approx(1.96 * math.sqrt(pile[:, 0].var(ddof=1) / 1000 + error.var(ddof=1) / 100), rel=1e-3)
+    plain = powered_ratio(y, f, pile, weight=0.0)
+    assert plain[0] == pytest.approx(y[:, 0].mean())
+
+
+def test_good_predictions_narrow_the_interval_and_bad_ones_are_not_used():
+    rng = np.random.default_rng(1)
+    y = np.stack([rng.binomial(5, 0.3, 60), np.full(60, 5)], axis=1).astype(float)
+    pile = np.stack([rng.binomial(5, 0.3, 2000), np.full(2000, 5)], axis=1).astype(float)
+    sharp, plain = powered_ratio(y, y, pile), powered_ratio(y, y, pile, weight=0.0)
+    assert sharp[2] - sharp[1] < 0.4 * (plain[2] - plain[1]) and sharp[3] > 0.9
+    noise = np.stack([rng.binomial(5, 0.5, 60), np.full(60, 5)], axis=1).astype(float)
+    assert powered_ratio(y, noise, pile)[3] < 0.35
+    assert math.isnan(powered_ratio(np.zeros((3, 2)), np.zeros((3, 2)), pile)[0])
+
+
+def test_shares_correct_what_the_pipeline_gets_wrong(stub, tmp_path):
+    golds = [article(number) for number in range(30)]
+    stub._rooms = {gold.article.id: perfect(gold) for gold in golds}
+    # The pipeline always takes D's line in the third quote for A's own.
+    wrong = {gold.article.id: [*perfect(gold)[:2], statement(gold, gold.quotes[2], A, A)] for gold in golds}
+    folder = written(Stub(wrong, stub._rooms), golds, tmp_path / "labelled")
+    pile = tmp_path / "pile.jsonl"
+    lines = [s.model_copy(update={"article_id": f"p{n}"}).to_json() for n in range(50) for s in wrong["a0"]]
+    pile.write_text("\n".join(lines), encoding="utf-8")
+    found = {share.stance: share for share in shares(folder, pile, [A])}
+    assert (found[D].predicted, found[D].powered[0]) == (0.0, 0.5)
+    assert (found[A].predicted, found[A].powered[0]) == (0.5, 0.0)
+    assert f"| {A} | {D} | 0.500 [0.500, 0.500]" in shares_markdown(list(found.values()), folder, pile)
+    with pytest.raises(RecordError, match="no statement of nobody"):
+        shares(folder, pile, ["nobody"])
+    other = lines[0].replace('"extraction":"e"', '"extraction":"other"')
+    pile.write_text(other, encoding="utf-8")
+    with pytest.raises(RecordError, match="use one pair of models for both"):
+        shares(folder, pile)
+    with pytest.raises(RecordError, match="at least 30 are needed"):
+        shares(written(Stub(wrong, stub._rooms), golds[:2], tmp_path / "few"), pile)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gold", "{corpus}", "--split", "nope"], "--split nope: no article of this split; splits are train, dev and test"),
+        (["--gold", "nowhere"], "nowhere: no such file or folder"),
+        (["--gold", "{corpus}/articles", "--model", "{corpus}"], "checksums.json: missing or damaged"),
+        (["--gold", "{corpus}", "--split", "dev", "--format", "brat"], "only corpus folders in the gold format have splits"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_clear_line(arguments, words, tiny_project):
+    arguments = [argument.format(corpus=tiny_project / "data/corpus") for argument in arguments]
+    result = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split()) and "Traceback" not in result.stderr
+
+
+def test_a_label_that_the_conflict_lacks_is_named_with_its_line(tiny_project, tmp_path):
+    source = (tiny_project / "data/corpus/articles/tiny-0.xml").read_text(encoding="utf-8")
+    (tmp_path / "tiny-0.xml").write_text(source.replace('stance="none"', 'stance="Atlantis"'), encoding="utf-8")
+    from onrecord.corpus import read_corpus
+    from onrecord.evaluation.run import check_gold
+
+    with pytest.raises(CorpusError, match=r"tiny-0\.xml:9: quote 1: stance 'Atlantis'"):
+        check_gold(read_corpus([tmp_path]), CONFLICT)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onrecord import __version__
-from onrecord.cli import analyze, compare, config, corpus, evaluate, train
+from onrecord.cli import analyze, compare, config, corpus, evaluate, shares, train
 from onrecord.records import json_schema
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(train.train)
 app.command()(train.learning_curve)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(shares.shares)
 app.add_typer(config.app, name="config")
 app.add_typer(corpus.app, name="corpus")
 

@@ -58,7 +58,7 @@ class NameSwap:
 
     def __init__(self, conflict: ConflictConfig, first: str, second: str) -> None:
         a, b = conflict.parties[first], conflict.parties[second]
-        self._words = _exchanged(a, b) | _exchanged(b, a)
+        self._words = _exchanged(a, b, first, second) | _exchanged(b, a, second, first)
         actors: Iterable[Names] = (*conflict.parties.values(), *conflict.others.values())
         known = {word for names in actors for word in _all_words(names)}
         ordered = sorted(known | self._words.keys(), key=len, reverse=True)
@@ -90,12 +90,18 @@ def _all_words(names: Names) -> Iterator[str]:
         yield from (body, *aliases)
 
 
-def _exchanged(one: PartyConfig, other: PartyConfig) -> dict[str, str]:
-    """Each word of `one` with the word of `other` that takes its place: the same kind, the same rank."""
+def _exchanged(one: PartyConfig, other: PartyConfig, label: str, other_label: str) -> dict[str, str]:
+    """Each word of `one` with the word of `other` that takes its place: the same kind, the same rank.
+
+    A place that stands for the party itself (a capital) goes with such a place, one that stands for a body with any.
+    """
     name = other.names[0] if other.names else ""
     words = {word: _ranked(other.names, rank, name) for rank, word in enumerate(one.names)}
-    places = tuple(other.metonyms)
-    words |= {word: _ranked(places, rank, name) for rank, word in enumerate(one.metonyms)}
+    capitals = [place for place, speaker in other.metonyms.items() if speaker == other_label]
+    seats = [place for place in other.metonyms if place not in capitals] or capitals
+    own_capitals = [place for place, speaker in one.metonyms.items() if speaker == label]
+    words |= {word: _ranked(capitals or seats, rank, name) for rank, word in enumerate(own_capitals)}
+    words |= {word: _ranked(seats, 0, name) for word in one.metonyms if word not in own_capitals}
     for many in (False, True):
         own, theirs = _of_number(one.demonyms, many=many), _of_number(other.demonyms, many=many)
         words |= {word: _ranked(theirs, rank, name) for rank, word in enumerate(own)}
