@@ -212,8 +212,10 @@ def test_the_page_is_one_file_without_scripts_or_network(evaluation, tmp_path):
     write_evaluation(evaluation, tmp_path, "Report <1>", "onrecord evaluate", {"kind": "analyze"})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 5
-    for word in ("http:", "https:", "<script", "<img", "url(http", "@import"):
+    for word in ("http:", "https:", "<script", "<img", "url(http", "@import", "<image", "data:"):
         assert word not in page
+    names = re.findall(r'\bid="([^"]+)"', page)
+    assert len(names) == len(set(names))
     assert "Report &lt;1&gt;" in page and "# card of &lt;s&gt;" in page and "@media print" in page
     assert page.index("Headline") < page.index("Extraction: quotes")
 
