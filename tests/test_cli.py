@@ -138,3 +138,13 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert b"Traceback" not in errors
     lines = part.read_text(encoding="utf-8").splitlines()
     assert lines and all(json.loads(line)["schema"] == "onrecord.statement/1" for line in lines)
+
+
+def test_below_the_least_confidence_the_stance_is_unknown_and_stays_readable(tmp_path):
+    result = run("analyze", SEED, "--min-confidence", "0.9", "--out", tmp_path / "s.jsonl")
+    assert result.exit_code == 0, result.output
+    stances = [json.loads(line)["stance"] for line in (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all((stance["label"] == "unknown") == (stance["confidence"] < 0.9) for stance in stances)
+    assert any(stance["label"] == "unknown" for stance in stances) and "unsure (" in result.output
+    assert all(max(stance["probabilities"].values()) == stance["confidence"] for stance in stances)
+    assert run("analyze", SEED, "--min-confidence", "2").exit_code == 2

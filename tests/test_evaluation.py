@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from onrecord.article import ArticleError
 from onrecord.cli import app
 from onrecord.config import AnalyzeConfig, ConflictConfig, load, resource_root
 from onrecord.corpus import CorpusError, GoldArticle, GoldQuote
@@ -266,7 +267,7 @@ def test_gold_that_cannot_be_scored_is_named(stub, quotes, words):
 
 
 def test_no_gold_and_doubled_gold_are_named(stub, golds):
-    with pytest.raises(CorpusError, match="no gold article to score"):
+    with pytest.raises(ArticleError, match="no gold article to score"):
         evaluate(stub, [])
     with pytest.raises(CorpusError, match="name each article once"):
         evaluate(stub, [golds[0], golds[0]])

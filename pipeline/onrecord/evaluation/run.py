@@ -12,6 +12,7 @@ from typing import Any
 
 from onrecord import __version__
 from onrecord.analyzer import Analyzer
+from onrecord.article import ArticleError
 from onrecord.config import ConflictConfig
 from onrecord.corpus import CorpusError, GoldArticle, Problem
 from onrecord.evaluation.baselines import stance_baselines, toward_baselines
@@ -94,7 +95,8 @@ def evaluate(
         swap_parties: Also read the stances again with the parties' names swapped.
 
     Raises:
-        CorpusError: when there is nothing to score, a label is none of the conflict's, or an article stands twice.
+        ArticleError: when there is no article.
+        CorpusError: when there is no quote, a label is none of the conflict's, or an article stands twice.
     """
     scored = list(gold[:limit])
     check_gold(scored, analyzer.conflict)
@@ -150,9 +152,9 @@ def _beside_baselines(
 
 
 def check_gold(articles: Sequence[GoldArticle], conflict: ConflictConfig) -> None:
-    """Raise CorpusError unless there is gold to score, each article stands once, and every label is the conflict's."""
+    """Raise ArticleError without an article, CorpusError without a quote, for a doubled article and for strange labels."""
     if not articles:
-        raise CorpusError([Problem(_nowhere(), 1, "no gold article to score; check --gold, --split and --limit")])
+        raise ArticleError("no gold article to score; check --gold and --split")
     if not any(article.quotes for article in articles):
         raise CorpusError(
             [Problem(articles[0].path, 1, f"none of the {len(articles)} gold articles has a quote; nothing can be scored")]
@@ -167,12 +169,6 @@ def check_gold(articles: Sequence[GoldArticle], conflict: ConflictConfig) -> Non
     if problems:
         raise CorpusError(problems)
     check_labels(articles, conflict)
-
-
-def _nowhere() -> Any:
-    from pathlib import Path
-
-    return Path("gold")
 
 
 def check_labels(articles: Sequence[GoldArticle], conflict: ConflictConfig) -> None:
