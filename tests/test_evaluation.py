@@ -237,6 +237,7 @@ def test_a_run_on_a_part_says_so(stub, golds):
     result = evaluate(stub, golds, limit=1)
     report = markdown(result, "Report", "onrecord evaluate")
     assert "Only the first 1 of 2 articles were scored" in report and "No train articles" in report
+    assert "1 article(s): too few for intervals" in report
 
 
 def test_articles_that_a_model_was_trained_on_are_called_out(stub, golds):
@@ -318,6 +319,8 @@ def test_an_interval_is_over_articles_not_quotes():
     counts = np.array([[50.0, 50, 50], [0, 50, 50]])
     score = Resampler(2).score(counts, f1_of, 100)
     assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
+    alone = Resampler(1).score(counts[:1], f1_of, 50)
+    assert str(alone) == "1.000" and math.isnan(alone.low)
 
 
 def test_matching_is_one_to_one_and_by_content():

@@ -34,6 +34,9 @@ from onrecord.evaluation.tables import (
 )
 from onrecord.records import ATTITUDES, Quote, Statement, stable_hash
 
+# Below this number of articles the bootstrap's intervals come out too narrow to be read without a warning.
+FEW_ARTICLES = 10
+
 
 @dataclass
 class Evaluation:
@@ -220,6 +223,8 @@ def _notes(result: Evaluation, total: int, train: Sequence[GoldArticle]) -> list
         notes.append(
             f"Only the first {counts['articles']} of {total} articles were scored (--limit): not the figures of the whole."
         )
+    if counts["articles"] < FEW_ARTICLES:
+        notes.append(f"{counts['articles']} article(s): too few for intervals that can be trusted.")
     if counts["trained_on"]:
         notes.append(
             f"A model was trained on {counts['trained_on']} of these articles: its figures on them say nothing about new text."

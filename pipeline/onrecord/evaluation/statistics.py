@@ -25,7 +25,10 @@ Statistic = Callable[[Counts], Counts]
 
 @dataclass(frozen=True)
 class Score:
-    """A figure that never travels alone: n, and a 95 % interval by bootstrap over articles; NaN where nothing was there."""
+    """A figure that never travels alone: n, and a 95 % interval by bootstrap over articles; NaN where nothing was there.
+
+    The interval is NaN where there is one article only: draws of it are all the same.
+    """
 
     value: float
     low: float
@@ -34,7 +37,9 @@ class Score:
     lower_is_better: bool = False
 
     def __str__(self) -> str:
-        return "–" if math.isnan(self.value) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        if math.isnan(self.value):
+            return "–"
+        return f"{self.value:.3f}" if math.isnan(self.low) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with null for NaN."""
@@ -67,7 +72,8 @@ class Resampler:
             value = float(statistic(counts.sum(axis=0, keepdims=True))[0])
         values = self.values(counts, statistic)
         values = values[~np.isnan(values)]
-        low, high = np.percentile(values, [2.5, 97.5]) if len(values) and not math.isnan(value) else (math.nan, math.nan)
+        known = len(values) and not math.isnan(value) and len(counts) > 1
+        low, high = np.percentile(values, [2.5, 97.5]) if known else (math.nan, math.nan)
         return Score(round(value, 4), round(float(low), 4), round(float(high), 4), n, lower_is_better)
 
 
