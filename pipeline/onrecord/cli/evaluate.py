@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,7 +82,7 @@ def evaluate(
         from onrecord.evaluation import evaluate as run
 
         articles = _gold(gold, split, format)
-        analyzer = Analyzer.load(config, _models(model or []))
+        analyzer = Analyzer.load(config, _overrides(model or []))
         result = run(
             analyzer,
             articles,
@@ -130,11 +131,11 @@ def _train(gold: list[Path], train: Path | None) -> list[GoldArticle]:
     return [article for folder in folders for article in read_split(folder, "train")]
 
 
-def _models(folders: list[Path]) -> dict[str, Path]:
-    """Which setting of the analyze config each model folder replaces, told by what its settings hold."""
+def _overrides(folders: list[Path]) -> list[str]:
+    """The settings of the analyze config that the model folders replace, told by what a folder's own settings hold."""
     from onrecord.inference import ModelError, load_model
 
-    changes: dict[str, Path] = {}
+    chosen: dict[str, Path] = {}
     for folder in folders:
         settings = load_model(folder, 1).settings
         kinds = [name for name, mark in (("extraction_model", "link_bias"), ("stance_model", "stances")) if mark in settings]
@@ -142,12 +143,13 @@ def _models(folders: list[Path]) -> dict[str, Path]:
             raise ModelError(
                 f"--model {folder}: neither an extraction nor a stance model; name a folder that `onrecord train` wrote"
             )
-        if kinds[0] in changes:
+        if kinds[0] in chosen:
             raise ModelError(
-                f"--model {folder}: {changes[kinds[0]]} is already the {kinds[0].replace('_', ' ')}; give one of each kind"
+                f"--model {folder}: {chosen[kinds[0]]} is the {kinds[0].replace('_', ' ')} already; give one of each kind"
             )
-        changes[kinds[0]] = folder.resolve()
-    return changes
+        chosen[kinds[0]] = folder
+    # A path in quotes is YAML whatever it holds; from the root, since those of a config count from its own project.
+    return [f"{setting}={json.dumps(str(folder.resolve()))}" for setting, folder in chosen.items()]
 
 
 def _command(

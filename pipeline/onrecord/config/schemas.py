@@ -162,7 +162,8 @@ class AnalyzeConfig(RunConfig):
     threads: PositiveInt = Field(default=2, title="What one model pass may use of the processor [threads]")
     batch_tokens: PositiveInt = Field(default=4096, title="Most in one model pass, padding included [word pieces]")
     min_confidence: Fraction = Field(
-        default=0.0, title="Least for a stance; below it the label is `unknown`, and the probabilities tell the rest [probability]"
+        default=0.0,
+        title="Least for a stance; below it the label is `unknown`, and the probabilities tell the rest [probability]",
     )
     min_context: Fraction = Field(
         default=0.8, title="Least for a party that only the words around the source tell; 1 turns it off [probability]"
