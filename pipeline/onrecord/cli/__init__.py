@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onrecord import __version__
-from onrecord.cli import analyze, corpus, evaluate, train
+from onrecord.cli import analyze, benchmark, corpus, evaluate, models, train
 from onrecord.records import json_schema
 
 app = typer.Typer(
@@ -22,7 +22,9 @@ app.command()(analyze.analyze)
 app.command()(train.train)
 app.command()(train.learning_curve)
 app.command()(evaluate.evaluate)
+app.command()(benchmark.benchmark)
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(models.app, name="models")
 
 
 def _version(show: bool) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from onrecord.cli.common import errors, letters
 from onrecord.inference import ModelError
 
+if TYPE_CHECKING:
+    from onrecord import training
+
 
 @contextmanager
-def _training_letters() -> Iterator[None]:
+def training_letters() -> Iterator[None]:
+    """Like `letters`, and a fault of training is a letter too."""
     with letters():
         from onrecord.training import TrainingError
 
@@ -24,17 +30,42 @@ def _training_letters() -> Iterator[None]:
             raise ModelError(str(error)) from error
 
 
-def train(config: Annotated[Path, typer.Argument(help="A train-extraction or train-stance config.")]) -> None:
+@contextmanager
+def step_bar() -> Iterator[Callable[[training.Progress], None]]:
+    """A bar with steps done, time left and the best dev metric; silent where the error stream is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("training", total=None)
+
+        def watch(progress: training.Progress) -> None:
+            best = "" if progress.best is None else f", best dev {progress.best:.3f}"
+            bar.update(task, completed=progress.step, total=progress.steps, description=f"training{best}")
+
+        yield watch
+
+
+Data = Annotated[Path | None, typer.Option(help="Corpus, table or archive to use in place of the config's own.")]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A train-extraction, train-stance or train-target config.")], data: Data = None
+) -> None:
     """Train a model from a config and write its folder. The same command resumes an unfinished run.
 
-    Example:
+    Ctrl-C keeps a checkpoint and leaves with exit code 130; `onrecord models export` makes a model of it.
+
+    Examples:
 
         onrecord train configs/train/stance.yaml
+
+        onrecord train configs/benchmarks/newsmtsc.yaml --data benchmarks/
     """
-    with _training_letters():
+    with training_letters(), step_bar() as watch:
         from onrecord import training
 
-        typer.echo(f"wrote {training.train(config)}")
+        trained = training.train(config, data, watch)
+    typer.echo(f"wrote {trained.folder}")
+    typer.echo(f"{trained.summary.steps} steps, {trained.summary.tokens_per_second:.0f} tokens a second")
 
 
 def learning_curve(
@@ -49,7 +80,7 @@ def learning_curve(
 
         onrecord learning-curve configs/train/stance-curve.yaml --out out/curve-stance
     """
-    with _training_letters():
+    with training_letters():
         from onrecord import training
 
         try:
