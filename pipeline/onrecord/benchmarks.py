@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from onrecord.target import TargetClassifier
 BENCHMARK_VERSION = 1
 BATCH_TOKENS = 4096
 THREADS = 2
+WAYS = ("exact", "IoU ≥ 0.5")
 
 Answer = tuple[str, str, str]  # gold, predicted, topic
 Counts = dict[str, tuple[int, int, int]]  # measure → right, found, gold of an article
@@ -138,13 +140,15 @@ def _target_scores(
         labels = config.scored_labels or config.labels
         for topic in sorted({row.topic for row in rows}):
             own = [[answer for answer in unit if answer[2] == topic] for unit in units]
-            scores[f"mean F1, {topic}"] = bootstrap(
-                [unit for unit in own if unit], lambda items: macro_f1([(g, p) for g, p, _ in items], labels)
-            )
+            scores[f"mean F1, {topic}"] = bootstrap([unit for unit in own if unit], partial(_label_f1, labels=labels))
     for label in config.labels:
-        scores[f"F1, {label}"] = bootstrap(units, lambda items, label=label: macro_f1([(g, p) for g, p, _ in items], [label]))
+        scores[f"F1, {label}"] = bootstrap(units, partial(_label_f1, labels=[label]))
     scores["accuracy"] = bootstrap(units, lambda items: sum(g == p for g, p, _ in items) / len(items))
     return scores
+
+
+def _label_f1(answers: Sequence[Answer], labels: Sequence[str]) -> float:
+    return macro_f1([(gold, predicted) for gold, predicted, _ in answers], labels)
 
 
 def target_score(answers: Sequence[Answer], config: TargetTrainConfig) -> float:
@@ -162,14 +166,15 @@ def _span_scores(model: Model, articles: list[GoldArticle], track: Callable[[Seq
     for gold in track(articles):
         found = extractor.extract(extractor.read(gold.article.text))
         counted.append([span_counts(gold.quotes, found)])
-    scores = {}
-    for part in PARTS:
-        for way in ("exact", "IoU ≥ 0.5"):
-            measure = f"{part}, F1 {way}"
-            scores[measure] = bootstrap(
-                counted, lambda items, measure=measure: f1(*(sum(item[measure][k] for item in items) for k in range(3)))
-            )
-    return scores
+    return {
+        measure: bootstrap(counted, partial(_summed_f1, measure=measure))
+        for measure in (f"{part}, F1 {way}" for part in PARTS for way in WAYS)
+    }
+
+
+def _summed_f1(items: Sequence[Counts], measure: str) -> float:
+    right, found, gold = (sum(item[measure][k] for item in items) for k in range(3))
+    return f1(right, found, gold)
 
 
 def span_counts(gold: Sequence[Quote], found: Sequence[Quote]) -> Counts:
@@ -180,11 +185,11 @@ def span_counts(gold: Sequence[Quote], found: Sequence[Quote]) -> Counts:
     counts: Counts = {}
     for part in PARTS:
         wanted, given = _parts(gold, part), _parts(found, part)
-        counts[f"{part}, F1 exact"] = (len(set(wanted) & set(given)), len(given), len(wanted))
+        counts[f"{part}, F1 {WAYS[0]}"] = (len(set(wanted) & set(given)), len(given), len(wanted))
         table = np.array([[len(a & b) / len(a | b) for b in given] for a in wanted]).reshape(len(wanted), len(given))
         table[table < MIN_IOU] = 0
         rows, columns = linear_sum_assignment(table, maximize=True)
-        counts[f"{part}, F1 IoU ≥ 0.5"] = (int((table[rows, columns] > 0).sum()), len(given), len(wanted))
+        counts[f"{part}, F1 {WAYS[1]}"] = (int((table[rows, columns] > 0).sum()), len(given), len(wanted))
     return counts
 
 

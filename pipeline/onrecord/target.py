@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 
 from onrecord.inference import Ints, Model, Pieces, Row, softmax
-from onrecord.records import StanceJudgement
+from onrecord.records import Judgement, Probability
 
 # Type id of a word piece: text, target where it stands in the text, target's words after it.
 TEXT, TARGET, WORDS = range(3)
@@ -37,6 +37,12 @@ class TargetText:
             return self.spans
         found = re.finditer(rf"(?<!\w){re.escape(self.target)}(?!\w)", self.text, re.IGNORECASE)
         return tuple(match.span() for match in found)
+
+
+class LabelJudgement(Judgement):
+    """`probabilities` holds every label of the model and sums to one, up to rounding."""
+
+    probabilities: dict[str, Probability]
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class TargetClassifier:
         self._view = TargetView(int(model.settings["max_tokens"]))
         self._temperature = float(model.settings["temperature"][OUTPUT])
 
-    def classify(self, items: Iterable[TargetText]) -> Iterator[StanceJudgement]:
+    def classify(self, items: Iterable[TargetText]) -> Iterator[LabelJudgement]:
         """The label of each item, in order; reads ahead a fixed number of items and no more."""
         waiting = iter(items)
         while rows := [self._row(item) for item in islice(waiting, BATCH)]:
@@ -98,10 +104,10 @@ class TargetClassifier:
         words = self.model.tokenize(item.target) if item.target else None
         return self._view.row(self.model.tokenize(item.text), item, words, self.model.cls, self.model.sep)
 
-    def _judgement(self, scores: np.ndarray) -> StanceJudgement:
+    def _judgement(self, scores: np.ndarray) -> LabelJudgement:
         probabilities = [round(float(p), 4) for p in softmax(scores, self._temperature)]
         best = int(np.argmax(scores))
-        return StanceJudgement(
+        return LabelJudgement(
             label=self.labels[best],
             confidence=probabilities[best],
             probabilities=dict(zip(self.labels, probabilities, strict=True)),

@@ -27,6 +27,7 @@ class LabelLoss(nn.Module):
         super().__init__()
         counts = check_classes(gold, labels)
         self._settings = settings
+        self.weights: torch.Tensor | None
         # n / (classes · count), so that the weights' mean over examples is 1 (King & Zeng 2001).
         weights = len(gold) / (len(labels) * torch.tensor(counts, dtype=torch.float32))
         self.register_buffer("weights", weights if settings.class_weights == "balanced" else None, persistent=False)
