@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command()(analyze.analyze)
 app.command()(train.train)
 app.command()(train.learning_curve)
+app.command()(train.cross_validate)
+app.command()(train.tune)
 app.command()(evaluate.evaluate)
 app.command()(benchmark.benchmark)
 app.add_typer(corpus.app, name="corpus")

@@ -1,7 +1,8 @@
-"""`onrecord train` and `onrecord learning-curve`."""
+"""`onrecord train`, `learning-curve`, `cross-validate` and `tune`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,9 @@ Data = Annotated[Path | None, typer.Option(help="Corpus, table or archive to use
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A train-extraction, train-stance or train-target config.")], data: Data = None
+    config: Annotated[Path, typer.Argument(help="A train-extraction, train-stance or train-target config.")],
+    data: Data = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Train this many, seed after seed; mean and spread of dev.")] = None,
 ) -> None:
     """Train a model from a config and write its folder. The same command resumes an unfinished run.
 
@@ -59,13 +62,75 @@ def train(
         onrecord train configs/train/stance.yaml
 
         onrecord train configs/benchmarks/newsmtsc.yaml --data benchmarks/
+
+        onrecord train configs/train/stance.yaml --seeds 5
     """
-    with training_letters(), step_bar() as watch:
+    with training_letters():
         from onrecord import training
 
-        trained = training.train(config, data, watch)
-    typer.echo(f"wrote {trained.folder}")
-    typer.echo(f"{trained.summary.steps} steps, {trained.summary.tokens_per_second:.0f} tokens a second")
+        if seeds is not None:
+            runs = training.train_seeds(config, training.load_training(config, data), seeds, _say)
+            typer.echo(training.study_markdown(runs))
+            return
+        with step_bar() as watch:
+            trained = training.train(config, data, watch)
+        typer.echo(f"wrote {trained.folder}")
+        typer.echo(f"{trained.summary.steps} steps, {trained.summary.tokens_per_second:.0f} tokens a second")
+
+
+Out = Annotated[Path, typer.Option(help="Folder for the study; the same command resumes an unfinished one.")]
+
+
+def cross_validate(
+    config: Annotated[Path, typer.Argument(help="A training config of any kind.")],
+    out: Out,
+    folds: Annotated[int, typer.Option(min=2, help="Parts, made of whole stories.")] = 5,
+    data: Data = None,
+) -> None:
+    """Train and score on every part of train and dev in turn; test is not touched.
+
+    Example:
+
+        onrecord cross-validate configs/train/stance.yaml --folds 5 --out out/folds
+    """
+    with training_letters():
+        from onrecord import training
+
+        _write_study(training.cross_validate(config, training.load_training(config, data), folds, out, _say), out)
+
+
+def tune(
+    config: Annotated[Path, typer.Argument(help="A training config with a `search` section.")],
+    out: Out,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try in all, those already in --out counted.")] = 20,
+    data: Data = None,
+) -> None:
+    """Search the config's space for the settings that are best on dev.
+
+    Example:
+
+        onrecord tune configs/benchmarks/newsmtsc.yaml --data benchmarks/ --trials 20 --out out/tune
+    """
+    with training_letters():
+        from onrecord import training
+
+        runs = training.tune(config, training.load_training(config, data), trials, out, _say)
+        _write_study(runs, out)
+        typer.echo("best: " + " ".join(f"{name}={value}" for name, value in runs[0].settings.items()))
+
+
+def _say(run: training.StudyRun) -> None:
+    errors.print(f"{run.name}: {run.selection:.4f}")
+
+
+def _write_study(runs: list[training.StudyRun], out: Path) -> None:
+    from onrecord import training
+
+    report = training.study_markdown(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "study.json").write_text(json.dumps(training.study_dict(runs), indent=1) + "\n", encoding="utf-8")
+    (out / "study.md").write_text(report, encoding="utf-8")
+    typer.echo(report)
 
 
 def learning_curve(

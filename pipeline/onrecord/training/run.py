@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,11 +29,12 @@ from onrecord.corpus.imported import articles_hash, read_brat_splits
 from onrecord.corpus.labelled import data_hash, read_labelled, sides
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
-from onrecord.inference import FORMAT, Model, Row, special_id, write_checksums
+from onrecord.inference import FORMAT, Model, Row, special_id
 from onrecord.records import UNKNOWN, stable_hash
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
 from onrecord.stance import read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
+from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit
@@ -141,8 +139,51 @@ def train_run(
     Raises:
         TrainingError: when base, data or checkpoints don't fit, the loss is not a number, or the disk is full.
     """
-    base = find_base(config.base)
     data = data or read_data(path, config)
+    fitted = _fit(path, config, name, data, watch, read_only)
+    outputs, read = fitted.outputs, fitted.read
+    folder = resolve(path, config.output)
+    with whole_folder(folder) as draft:
+        export_onnx(fitted.net, outputs, draft / "model.onnx")
+        fitted.tokenizer.save(str(draft / "tokenizer.json"))
+        settings = fitted.settings | provenance(config.optimizer.seed)
+        settings |= {
+            "format": FORMAT,
+            "name": folder.name,
+            "corpus_hash": data.digest,
+            "fit": asdict(fitted.summary),
+            "training_config": config.model_dump(mode="json"),
+        }
+        finish(draft, settings)
+        rows = [_row(example) for example in fitted.examples]
+        settings["agreement_on_dev"] = agreement(fitted.net, Model(draft, threads=2), rows, outputs, fitted.examples, read)
+        if fitted.gold:
+            settings["temperature"] = _calibrate(Model(draft, threads=2), fitted.examples, read, fitted.gold)
+        finish(draft, settings)
+    return Trained(folder, fitted.summary)
+
+
+def fit_run(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progress], None] | None = None) -> FitSummary:
+    """Fit what `config` says and keep only what fitting did, not the model; otherwise like `train_run`."""
+    return _fit(path, config, name, data, watch, read_only=False).summary
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fitted net with what its model folder is made of; `gold` names the dev examples' labels of each calibrated head."""
+
+    net: nn.Module
+    settings: dict[str, Any]
+    examples: list[dict[str, Any]]
+    outputs: tuple[str, ...]
+    read: Callable[..., dict[str, np.ndarray]]
+    gold: dict[str, str]
+    tokenizer: Tokenizer
+    summary: FitSummary
+
+
+def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progress], None] | None, read_only: bool) -> _Fitted:
+    base = find_base(config.base)
     set_seed(config.optimizer.seed)
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
@@ -154,44 +195,26 @@ def train_run(
     read: Callable[..., dict[str, np.ndarray]]
     if isinstance(config, TargetTrainConfig):
         net, settings, examples = train_target(config, data.splits, tokenizer, base, run)
-        outputs, read, conflict = (TARGET_OUTPUT,), read_label, None
         settings |= {"train_texts": len(data.splits["train"])}
+        outputs, read, gold = (TARGET_OUTPUT,), read_label, {TARGET_OUTPUT: "label"}
     else:
         conflict = load(resolve(path, config.conflict), ConflictConfig)
-        settings = {
+        train_one = _train_extraction if isinstance(config, ExtractionTrainConfig) else _train_stance
+        net, settings, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
+        settings |= {
+            "conflict": conflict.name,
             "train_articles": len(data.splits["train"]),
             "trained_on": [gold.article.id for gold in data.splits["train"]],
             "train_quotes": sum(len(gold.quotes) for gold in data.splits["train"]),
-            "conflict": conflict.name,
         }
-        train_one = _train_extraction if isinstance(config, ExtractionTrainConfig) else _train_stance
-        net, own, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
-        settings |= own
+        outputs, read, gold = STANCE_OUTPUTS, _read_quotes, {"stance": "stance_labels", "toward": "toward_labels"}
         if isinstance(config, ExtractionTrainConfig):
-            outputs, read = EXTRACTION_OUTPUTS, partial(_read_pieces, parties=len(settings["party_labels"]))
-        else:
-            outputs, read = STANCE_OUTPUTS, _read_quotes
-    summary = run.summary() or FitSummary(0, 0, None, 0.0, finished=False)
-    folder = resolve(path, config.output)
-    with _whole_folder(folder) as draft:
-        export_onnx(net, outputs, draft / "model.onnx")
-        tokenizer.save(str(draft / "tokenizer.json"))
-        settings |= provenance(config.optimizer.seed) | {
-            "format": FORMAT,
-            "name": folder.name,
-            "corpus_hash": data.digest,
-            "fit": asdict(summary),
-            "training_config": config.model_dump(mode="json"),
-        }
-        _finish(draft, settings)
-        settings["agreement_on_dev"] = agreement(
-            net, Model(draft, threads=2), [_row(example) for example in examples], outputs, examples, read
-        )
-        if not isinstance(config, ExtractionTrainConfig):
-            gold = {TARGET_OUTPUT: "label"} if conflict is None else {"stance": "stance_labels", "toward": "toward_labels"}
-            settings["temperature"] = _calibrate(Model(draft, threads=2), examples, read, gold)
-        _finish(draft, settings)
-    return Trained(folder, summary)
+            outputs, gold = EXTRACTION_OUTPUTS, {}
+            read = partial(_read_pieces, parties=len(settings["party_labels"]))
+    summary = run.summary()
+    if summary is None:
+        raise TrainingError(f"{run.folder}: fitting left no summary; train again with the same command")
+    return _Fitted(net, settings, examples, outputs, read, gold, tokenizer, summary)
 
 
 def read_data(path: Path, config: Any) -> Data:
@@ -244,29 +267,6 @@ def export_run(folder: Path) -> Trained:
     return train_run(Path(known["path"]), config, folder.name, read_only=True)
 
 
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `folder` when it is complete, and never before."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield draft
-        draft.chmod(0o755)
-        old = folder.with_name(f".{folder.name}-old")
-        if old.exists():
-            shutil.rmtree(old)
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise TrainingError(f"{folder}: can't be written: {error}. Free some room; the same command goes on") from error
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
 def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
     """Keep checkpoints of the same config and data to resume from; start anew for any other."""
     mark = run.folder / RUN_MARK
@@ -283,12 +283,6 @@ def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
         part = mark.with_suffix(".part")
         part.write_text(json.dumps(fingerprint | {"path": str(path.resolve())}, sort_keys=True, indent=1), encoding="utf-8")
         part.replace(mark)
-
-
-def _finish(folder: Path, settings: dict[str, Any]) -> None:
-    (folder / "settings.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(model_card(settings), encoding="utf-8")
-    write_checksums(folder)
 
 
 def _train_extraction(
@@ -407,38 +401,3 @@ def _read_pieces(example: dict[str, Any], output: dict[str, np.ndarray], parties
     """Tag scores of all pieces, and party scores at the ends of the row's sources."""
     ends = [place for span in example["sources"] for place in span]
     return {"tags": output["tags"].reshape(-1, 3), "parties": output["parties"][ends].reshape(-1, parties)}
-
-
-def model_card(settings: dict[str, Any]) -> str:
-    """The card of a model folder, from its settings alone."""
-    config = settings["training_config"]
-    if config["kind"] == "train-target":
-        learned = (
-            f"on {settings['train_texts']} labelled texts: which of {', '.join(settings['labels'])} a text is toward a target."
-        )
-    else:
-        size = f"{settings['train_quotes']} quotes of {settings['train_articles']} articles"
-        learned = f"for the conflict `{settings['conflict']}`, on {size}."
-    lines = [f"# {settings['name']}", "", f"Fine-tuned from `{config['base']}` {learned}"]
-    if config.get("corpus") == "data/corpus":
-        lines += [
-            "The articles were written and labelled by a language model about invented people in real offices; expect real",
-            "news to be harder than the figures on such text. Scores: see docs/dev/report.md, which `make report` makes.",
-        ]
-    fitted = settings["fit"]
-    lines += [
-        "ONNX with int8 weights; holds no code.",
-        "",
-        f"- data hash: `{settings['corpus_hash']}`",
-        f"- onrecord: {settings['onrecord']}"
-        + (f", commit `{settings['git']['commit'][:12]}`" if settings["git"] else "")
-        + (", with changes that are not committed" if settings["git"] and settings["git"]["dirty"] else ""),
-        f"- trained: {settings['trained']}, seed {settings['seed']}, {fitted['steps']} of {fitted['planned_steps']} steps, "
-        f"{fitted['tokens_per_second']:.0f} tokens a second" + ("" if fitted["finished"] else "; not trained to its end"),
-    ]
-    for head, figures in settings.get("agreement_on_dev", {}).items():
-        lines.append(
-            f"- agreement with the PyTorch net on dev, {head}: {figures['same_labels']:.2%} of {figures['decisions']} "
-            f"decisions, largest probability gap {figures['largest_probability_gap']}"
-        )
-    return "\n".join(lines) + "\n"
