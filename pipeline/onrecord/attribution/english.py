@@ -98,6 +98,11 @@ TARGETS = {
     "versus",
 }
 # A place before one of these is where somebody works, not for whom.
+# *Officials in X*, *the ministry in X* speak for X; *the ambassador in X* does not.
+SEATED = frozenset(
+    "authorities circles court government leaders leadership lawmaker lawmakers ministry office official officials parliament "
+    "prosecutors source sources".split()
+)
 SITES = re.compile(
     r"(?:[- ]based|\s+(?:liaison|office|offices|bureau|correspondent|residents?|suburb|hotel|airport|university|court))\b",
     re.IGNORECASE,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from onrecord.attribution.english import CLAUSE, SERVES, SITES, STATE_BODY, TARGETS
+from onrecord.attribution.english import CLAUSE, SEATED, SERVES, SITES, STATE_BODY, TARGETS
 from onrecord.config import ConflictConfig, Names
 from onrecord.records import JOINT, OTHER
 
@@ -117,5 +117,7 @@ class Lexicon:
         if len(before) > 1 and before[-1] == "to" and before[-2] in SERVES:
             return False
         if before and before[-1] == "in" and term.kind in ("demonym", "body"):
+            return False
+        if len(before) > 1 and before[-1] == "in" and before[-2] in SEATED:
             return False
         return bool(before) and before[-1] in TARGETS and len(words[: term.start].split()) > 1

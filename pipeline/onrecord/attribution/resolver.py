@@ -202,8 +202,8 @@ class _Article:
             name = full.text
         own = view.describe(start, end)
         if single:
-            inner = f"{source.text[: start - source.start]} | {source.text[end - source.start :]}"
-            own = f"{own} | {inner}"
+            # The source's own words come first: they hold the whole title, of which the text before a name shows the end.
+            own = f"{source.text[: start - source.start]} | {own} | {source.text[end - source.start :]}"
         office = _office(own)
         entry = self.attributor.registered(name, article, surname=" " not in name)
         registry_id = entry.id if entry else None
@@ -239,12 +239,10 @@ class _Article:
         return result
 
     def _describe_party(self, description: str) -> str | None:
-        """The party told by a description; what stands nearest to the name (its title) decides first."""
-        for part in description.split(" | "):
-            found = self.lexicon.party(part) if part.strip(" ,") else None
-            if found:
-                return found[0]
-        return None
+        """The party told by a description: a name with priority in any part of it, else what its first part tells."""
+        told = [found for part in description.split(" | ") if part.strip(" ,") and (found := self.lexicon.party(part))]
+        first = next((found for found in told if found[1] is not None and found[1].priority), told[0] if told else None)
+        return first[0] if first else None
 
     def _pronoun(self, source: Span, pronoun: str) -> Resolved:
         view = self.view
