@@ -38,7 +38,7 @@ def gold_text() -> str:
 
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with seven tiny articles and configs that train in seconds."""
+    """A project with six tiny articles and configs that train in seconds."""
     root = tmp_path_factory.mktemp("project")
     articles = root / "data/corpus/articles"
     articles.mkdir(parents=True)
@@ -47,13 +47,13 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(names):
         path = articles / f"tiny-{number}.xml"
         path.write_text(GOLD.format(id=f"tiny-{number}", story=f"story-{number}", name=name), encoding="utf-8")
-    # Every stance needs an example in train: one more article has the two that the others lack.
+    # Every stance needs an example in train: one article has the two that the others lack.
     rare = GOLD.replace('stance="none"', 'stance="Armenia"').replace('stance="OSCE"', 'stance="Russia"')
-    (articles / "tiny-6.xml").write_text(rare.format(id="tiny-6", story="story-6", name="Gagik"), encoding="utf-8")
+    (articles / "tiny-3.xml").write_text(rare.format(id="tiny-3", story="story-3", name=names[3]), encoding="utf-8")
     from onrecord.corpus import file_digest
 
-    for number in range(len(names) + 1):
-        side = "dev" if number == 4 else "test" if number == 5 else "train"
+    for number in range(len(names)):
+        side = "train" if number < 4 else "dev" if number == 4 else "test"
         splits[f"tiny-{number}"] = {"split": side, "sha256": file_digest(articles / f"tiny-{number}.xml")}
     (root / "data/corpus/splits.json").write_text(json.dumps(splits), encoding="utf-8")
     conflict = ROOT / "configs/conflicts/south-caucasus.yaml"

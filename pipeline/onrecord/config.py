@@ -155,15 +155,15 @@ class OptimizerConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, title="AdamW weight decay")
     warmup: Fraction = Field(default=0.1, title="Share of steps with a rising rate")
     batch_size: PositiveInt = Field(default=16, title="Examples in a pass")
-    accumulation: PositiveInt = Field(default=1, title="Passes whose gradients make one step")
+    accumulation: PositiveInt = Field(default=1, title="Passes whose gradients make one step [passes]")
     patience: Annotated[int, Field(ge=0)] = Field(
-        default=0, title="Epochs without a better dev metric before training stops; 0 trains all epochs"
+        default=0, title="Time without a better dev metric before training stops; 0 trains to the end [epochs]"
     )
     frozen_layers: Annotated[int, Field(ge=0)] = Field(
-        default=0, title="Lowest layers of the base that stay as they are, with the word table; 0 trains all"
+        default=0, title="How much of the base stays as it is, from below, with the word table; 0 trains all [layers]"
     )
     save_steps: Annotated[int, Field(ge=0)] = Field(
-        default=0, title="Steps between checkpoints, beside the one of every epoch; 0: epochs only"
+        default=0, title="Time between checkpoints, beside the one of every epoch; 0: epochs only [steps]"
     )
     tracker: Literal["none", "tensorboard", "mlflow"] = Field(
         default="none", title="Where figures are sent as training goes; files beside the checkpoints"
@@ -182,17 +182,17 @@ class LossConfig(Section):
         default="none", title="balanced: a label counts by the inverse of its share in the training data"
     )
     focal_gamma: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, title="How far examples that are already right count less; 0 is plain cross-entropy"
+        default=0.0, title="How far examples that are already right count less; 0 is plain cross-entropy [exponent]"
     )
-    label_smoothing: Fraction = Field(default=0.0, title="Share of each answer that is spread over all labels")
+    label_smoothing: Fraction = Field(default=0.0, title="How much of each answer is spread over all labels [share]")
 
 
 class SearchSpace(Section):
     """Values that `tune` may give one setting: `choices`, or a range from `low` to `high`."""
 
     choices: tuple[float | int | str | bool, ...] = Field(default=(), title="Values to choose from")
-    low: float | None = Field(default=None, title="Least value")
-    high: float | None = Field(default=None, title="Greatest value")
+    low: float | None = Field(default=None, title="Least value [unit of the setting]")
+    high: float | None = Field(default=None, title="Greatest value [unit of the setting]")
     log: bool = Field(default=False, title="Draw the logarithm evenly, for rates")
     whole: bool = Field(default=False, title="Whole numbers only")
 
@@ -229,7 +229,7 @@ class _TrainConfig(_FitConfig):
         default="gold", title="gold: the codebook's XML; brat: a folder or .tar.gz with a folder a split (train, dev)"
     )
     dev_share: Fraction = Field(
-        default=0.0, title="Share of the train articles held out to choose the epoch; 0 takes the corpus' own dev side"
+        default=0.0, title="Held out of train to choose the epoch; 0 takes the corpus' own dev side [share of stories]"
     )
     train_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, title="Share of the train quotes to learn from, in whole stories drawn by the seed"
@@ -258,7 +258,7 @@ class StanceTrainConfig(_TrainConfig):
     )
     hide_party: Fraction = Field(default=0.3, title="Share of sources whose party is hidden in training, so that words decide")
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss")
-    label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss")
+    loss: LossConfig = Field(default=LossConfig(label_smoothing=0.05), title="The stance loss")
 
 
 class TargetDataConfig(Section):
@@ -276,7 +276,7 @@ class TargetDataConfig(Section):
     split: str | None = Field(default=None, title="Column that says train, dev or test")
     label_map: dict[str, str] = Field(default={}, title="Value in the data → label; empty: the values are the labels")
     dev_share: Fraction = Field(
-        default=0.0, title="Share of the train texts held out to choose the epoch; 0 takes the data's own dev side"
+        default=0.0, title="Held out of train to choose the epoch; 0 takes the data's own dev side [share of texts]"
     )
 
     @model_validator(mode="after")
@@ -289,11 +289,11 @@ class TargetDataConfig(Section):
 class TargetTrainConfig(_FitConfig):
     """Training of a classifier of texts toward any target, or of whole texts."""
 
-    kind: Literal["train-target"]
-    data: TargetDataConfig
+    kind: Literal["train-target"] = Field(title="What this file is")
+    data: TargetDataConfig = Field(title="What is learned from")
     labels: Annotated[tuple[str, ...], Field(min_length=2)] = Field(title="The labels, in a fixed order")
-    max_tokens: Annotated[int, Field(ge=16)] = Field(default=192, title="Most word pieces of a text with its target")
-    loss: LossConfig = LossConfig()
+    max_tokens: Annotated[int, Field(ge=16)] = Field(default=192, title="Most of a text with its target [word pieces]")
+    loss: LossConfig = Field(default=LossConfig(), title="What is made small in training")
     scored_labels: tuple[str, ...] = Field(default=(), title="Labels whose mean F1 is the metric; empty: all of them")
     score_per_target: bool = Field(default=False, title="Score each target for itself, then take the mean over targets")
 

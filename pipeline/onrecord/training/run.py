@@ -38,7 +38,7 @@ from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit
-from onrecord.training.losses import check_classes
+from onrecord.training.losses import LabelLoss
 from onrecord.training.nets import (
     BIAS_SCALE,
     EXTRACTION_OUTPUTS,
@@ -331,9 +331,9 @@ def _train_stance(
     run: Run,
 ) -> tuple[StanceNet, dict[str, Any], list[dict[str, Any]]]:
     examples = {name: stance_examples(articles, tokenizer, config, conflict) for name, articles in splits.items()}
-    net = StanceNet(base, config, len(conflict.stance_labels), len(conflict.targets))
     labels = conflict.stance_labels
-    check_classes([label for example in examples["train"] for label in example["stance_labels"]], labels)
+    gold = [label for example in examples["train"] for label in example["stance_labels"]]
+    net = StanceNet(base, config, LabelLoss(config.loss, gold, labels), len(labels), len(conflict.targets))
 
     def metrics(prediction: Any) -> dict[str, float]:
         gold, _, divergent = prediction.label_ids
