@@ -230,7 +230,7 @@ def test_newsmtsc_is_read(tmp_path):
         read_labelled(tmp_path, TargetDataConfig(path=tmp_path, format="newsmtsc"), ("negative", "neutral", "positive"))
 
 
-def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_project, tiny_base):
+def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_project, tiny_base, trained):
     files = {}
     for topic in ("atheism", "climate"):
         for split, count in (("train", 12), ("val", 6)):
@@ -254,6 +254,8 @@ def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_projec
     assert names[0] == "mean F1 of against and favor, mean over targets" and metrics["scores"][names[0]]["n"] == 12
     assert {"mean F1, atheism", "mean F1, climate", "F1, favor"} <= set(names) and metrics["split"] == "val"
     assert "| TweetEval stance | val |" in result.output and "SVM 67.3" in result.output
+    result = CliRunner().invoke(app, ["benchmark", str(ROOT / "configs/benchmarks/polnear.yaml"), "--model", str(trained)])
+    assert result.exit_code == 2 and "needs one of train-extraction" in result.stderr
     result = CliRunner().invoke(app, ["benchmark", str(target_project / "configs/train/target.yaml")])
     assert result.exit_code == 2 and "has no `benchmark` section" in result.stderr
 

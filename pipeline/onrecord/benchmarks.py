@@ -22,7 +22,7 @@ from onrecord.corpus.imported import read_brat_splits
 from onrecord.corpus.labelled import LabelledText, read_labelled
 from onrecord.evaluation import MIN_IOU, Score, bootstrap, f1, macro_f1
 from onrecord.extraction import PARTS, Extractor
-from onrecord.inference import Model, load_model
+from onrecord.inference import Model, ModelError, load_model
 from onrecord.records import Quote
 from onrecord.target import TargetClassifier
 
@@ -88,6 +88,9 @@ def run_benchmark(
     if config.benchmark.split == "train":
         raise ConfigError(f"{path}: `benchmark.split` is train, which models learn from; name a split that is kept apart")
     model = load_model(folder or resolve(path, config.output), THREADS)
+    kind = model.settings["training_config"]["kind"]
+    if kind != config.kind:
+        raise ModelError(f"{model.name} was made by a config of the kind {kind}, and this benchmark needs one of {config.kind}")
     if isinstance(config, TargetTrainConfig):
         place = resolve(path, config.data.path)
         texts = read_labelled(place, config.data, config.labels)

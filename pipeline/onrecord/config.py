@@ -220,6 +220,7 @@ class _FitConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     search: dict[str, SearchSpace] = Field(default={}, title="Setting, with dots, → values that `tune` tries")
     benchmark: BenchmarkConfig | None = Field(default=None, title="What `benchmark` scores the model on")
+    data_note: str = Field(default="", title="What the model card says of the training data, such as its licence")
 
 
 class _TrainConfig(_FitConfig):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import set_seed
@@ -262,7 +263,10 @@ def export_run(folder: Path) -> Trained:
     if not mark.is_file():
         raise TrainingError(f"{folder}: no run of `onrecord train` ({RUN_MARK} is missing); runs lie in out/train by default")
     known = json.loads(mark.read_text(encoding="utf-8"))
-    config = TRAINING_KINDS[known["config"]["kind"]].model_validate(known["config"])
+    try:
+        config = TRAINING_KINDS[known["config"]["kind"]].model_validate(known["config"])
+    except (KeyError, ValidationError) as error:
+        raise TrainingError(f"{mark}: its settings are not of this version of onrecord; train again with its config") from error
     config = config.model_copy(update={"checkpoints": folder.parent.resolve()})
     return train_run(Path(known["path"]), config, folder.name, read_only=True)
 
