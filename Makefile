@@ -16,6 +16,7 @@ check: .venv-dev/ready
 	$(DEV)/ruff format --check pipeline tests
 	$(DEV)/mypy
 	$(DEV)/onrecord corpus check data/corpus seeds
+	$(DEV)/onrecord config check configs data/registry
 
 models: .venv-dev/ready
 	$(DEV)/onrecord train configs/train/extraction.yaml
@@ -27,6 +28,7 @@ report: .venv-dev/ready
 	$(DEV)/onrecord corpus stats data/corpus --out data/corpus/stats.md
 	$(DEV)/onrecord corpus agreement data/annotations/first data/annotations/second --out data/corpus/agreement.md
 	$(DEV)/onrecord schema > docs/statement.schema.json
+	$(DEV)/onrecord config reference > docs/config.md
 	$(DEV)/python docs/make_readme.py
 
 # The lean runtime: no torch, and no byte code for modules that are never loaded.

@@ -123,7 +123,7 @@ def test_extraction_learns_from_brat_and_is_scored(tmp_path, tiny_base):
     path = tmp_path / "configs/polnear.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    run("train", path, "--data", tmp_path / "polnear")
+    run("train", path, f"corpus={tmp_path / 'polnear'}")
     assert "states no licence" in (tmp_path / "out/models/polnear/card.md").read_text(encoding="utf-8")
-    output = run("benchmark", path, "--data", tmp_path / "polnear")
+    output = run("benchmark", path, f"corpus={tmp_path / 'polnear'}")
     assert "| PolNeAR | dev | content, F1 exact |" in output and "source, F1 IoU ≥ 0.5" in output

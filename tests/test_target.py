@@ -163,7 +163,7 @@ def test_an_empty_class_is_a_letter(target_project, tmp_path):
     path = tmp_path / "configs/x.yaml"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["train", str(path), "--data", str(target_project / "rows.csv")])
+    result = CliRunner().invoke(app, ["train", str(path), f"data.path={target_project / 'rows.csv'}"])
     assert result.exit_code == 2 and "no training example is labelled mixed" in result.stderr, result.output
 
 
@@ -244,8 +244,8 @@ def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_projec
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     for command in (
-        ["train", str(path), "--data", str(data)],
-        ["benchmark", str(path), "--data", str(data), "--out", str(tmp_path / "o")],
+        ["train", str(path), f"data.path={data}"],
+        ["benchmark", str(path), f"data.path={data}", "--out", str(tmp_path / "o")],
     ):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output

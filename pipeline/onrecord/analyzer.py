@@ -6,13 +6,51 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from onrecord.attribution import Attributor
-from onrecord.config import AnalyzeConfig, ConfigError, ConflictConfig, load, load_registry, resolve, resource_root
+from onrecord.config import (
+    AnalyzeConfig,
+    ConfigError,
+    ConflictConfig,
+    RegistryConfig,
+    load,
+    load_registry,
+    resolve,
+    resource_root,
+)
 from onrecord.extraction import Extractor, Reading
-from onrecord.inference import ModelError, load_model
+from onrecord.inference import Model, load_model
 from onrecord.records import UNKNOWN, Article, Quote, Statement, is_divergent, stable_hash
 from onrecord.stance import StanceClassifier
 
 DEFAULT_CONFIG = Path("configs/analyze/default.yaml")
+
+
+def registry_misfits(registry: RegistryConfig, conflict: ConflictConfig) -> Iterator[str]:
+    """Why `registry` can't serve `conflict`, in words that follow its place."""
+    strange = sorted({entry.party for entry in registry.entries} - set(conflict.party_labels))
+    if strange:
+        yield f"`party` {', '.join(strange)} is none of the conflict's ({', '.join(conflict.party_labels)})"
+
+
+def extraction_misfits(model: Model, conflict: ConflictConfig) -> Iterator[str]:
+    """Why `model` can't find the quotes of articles about `conflict`, in words that follow the setting that names it."""
+    if "link_bias" not in model.settings:
+        yield f"{model.name} is not an extraction model"
+    elif set(model.settings["party_labels"]) != set(conflict.party_labels) - {UNKNOWN}:
+        yield (
+            f"the model tells apart {', '.join(model.settings['party_labels'])}, the conflict {conflict.name!r} other parties; "
+            "train one for it, or name its own"
+        )
+
+
+def stance_misfits(model: Model, conflict: ConflictConfig) -> Iterator[str]:
+    """Why `model` can't judge quotes about `conflict`, in words that follow the setting that names it."""
+    if "stances" not in model.settings:
+        yield f"{model.name} is not a stance model"
+    elif (tuple(model.settings["stances"]), tuple(model.settings["targets"])) != (conflict.stance_labels, conflict.targets):
+        yield (
+            f"the model answers {', '.join(model.settings['stances'])}, the conflict {conflict.name!r} declares "
+            f"{', '.join(conflict.stance_labels)}; train a model for it, or name its own"
+        )
 
 
 class Analyzer:
@@ -40,34 +78,18 @@ class Analyzer:
         conflict_path = resolve(path, settings.conflict)
         conflict = load(conflict_path, ConflictConfig)
         registry = load_registry(resolve(conflict_path, conflict.registry))
-        strange = sorted({entry.party for entry in registry.entries} - set(conflict.party_labels))
-        if strange:
-            raise ConfigError(
-                f"{resolve(conflict_path, conflict.registry)}: `party` {', '.join(strange)} is none of the conflict's "
-                f"({', '.join(conflict.party_labels)})"
-            )
         extraction = load_model(resolve(path, settings.extraction_model), settings.threads)
         stance = load_model(resolve(path, settings.stance_model), settings.threads)
-        if "link_bias" not in extraction.settings:
-            raise ModelError(f"{resolve(path, settings.extraction_model)}: not an extraction model; check `extraction_model`")
-        if set(extraction.settings["party_labels"]) != set(conflict.party_labels) - {UNKNOWN}:
-            raise ConfigError(
-                f"{path}: the extraction model tells apart {', '.join(extraction.settings['party_labels'])}, the conflict "
-                f"{conflict.name!r} other parties; train one for it, or name its own in `extraction_model`"
-            )
-        if "stances" not in stance.settings:
-            raise ModelError(f"{resolve(path, settings.stance_model)}: not a stance model; check `stance_model`")
-        classifier = StanceClassifier(stance, settings.batch_tokens)
-        if classifier.labels != conflict.stance_labels or classifier.targets != conflict.targets:
-            raise ConfigError(
-                f"{path}: the stance model answers {', '.join(classifier.labels)}, the conflict {conflict.name!r} declares "
-                f"{', '.join(conflict.stance_labels)}; train a model for it, or name its own in `stance_model`"
-            )
+        faults = [f"{resolve(conflict_path, conflict.registry)}: {fault}" for fault in registry_misfits(registry, conflict)]
+        faults += [f"{path}: `extraction_model`: {fault}" for fault in extraction_misfits(extraction, conflict)]
+        faults += [f"{path}: `stance_model`: {fault}" for fault in stance_misfits(stance, conflict)]
+        if faults:
+            raise ConfigError("\n".join(faults))
         return cls(
             conflict,
             Extractor(extraction, settings.batch_tokens),
             Attributor(conflict, registry, settings.min_context),
-            classifier,
+            StanceClassifier(stance, settings.batch_tokens),
         )
 
     def analyze(self, article: Article) -> list[Statement]:

@@ -45,12 +45,14 @@ def step_bar() -> Iterator[Callable[[training.Progress], None]]:
         yield watch
 
 
-Data = Annotated[Path | None, typer.Option(help="Corpus, table or archive to use in place of the config's own.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that replace the file's, dotted in sections.")
+]
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="A train-extraction, train-stance or train-target config.")],
-    data: Data = None,
+    overrides: Overrides = None,
     seeds: Annotated[int | None, typer.Option(min=2, help="Train this many, seed after seed; mean and spread of dev.")] = None,
 ) -> None:
     """Train a model from a config and write its folder. The same command resumes an unfinished run.
@@ -61,7 +63,9 @@ def train(
 
         onrecord train configs/train/stance.yaml
 
-        onrecord train configs/benchmarks/newsmtsc.yaml --data benchmarks/
+        onrecord train configs/train/stance.yaml optimizer.epochs=2 output=models/mine
+
+        onrecord train configs/benchmarks/newsmtsc.yaml data.path=FOLDER
 
         onrecord train configs/train/stance.yaml --seeds 5
     """
@@ -69,11 +73,11 @@ def train(
         from onrecord import training
 
         if seeds is not None:
-            runs = training.train_seeds(config, training.load_training(config, data), seeds, _say)
+            runs = training.train_seeds(config, training.load_training(config, overrides or ()), seeds, _say)
             typer.echo(training.study_markdown(runs))
             return
         with step_bar() as watch:
-            trained = training.train(config, data, watch)
+            trained = training.train(config, overrides or (), watch)
         typer.echo(f"wrote {trained.folder}")
         typer.echo(f"{trained.summary.steps} steps, {trained.summary.tokens_per_second:.0f} tokens a second")
 
@@ -85,7 +89,7 @@ def cross_validate(
     config: Annotated[Path, typer.Argument(help="A training config of any kind.")],
     out: Out,
     folds: Annotated[int, typer.Option(min=2, help="Parts, made of whole stories.")] = 5,
-    data: Data = None,
+    overrides: Overrides = None,
 ) -> None:
     """Train and score on every part of train and dev in turn; test is not touched.
 
@@ -96,25 +100,25 @@ def cross_validate(
     with training_letters():
         from onrecord import training
 
-        _write_study(training.cross_validate(config, training.load_training(config, data), folds, out, _say), out)
+        _write_study(training.cross_validate(config, training.load_training(config, overrides or ()), folds, out, _say), out)
 
 
 def tune(
     config: Annotated[Path, typer.Argument(help="A training config with a `search` section.")],
     out: Out,
     trials: Annotated[int, typer.Option(min=1, help="Settings to try in all, those already in --out counted.")] = 20,
-    data: Data = None,
+    overrides: Overrides = None,
 ) -> None:
     """Search the config's space for the settings that are best on dev.
 
     Example:
 
-        onrecord tune configs/benchmarks/newsmtsc.yaml --data benchmarks/ --trials 20 --out out/tune
+        onrecord tune configs/benchmarks/newsmtsc.yaml data.path=FOLDER --trials 20 --out out/tune
     """
     with training_letters():
         from onrecord import training
 
-        runs = training.tune(config, training.load_training(config, data), trials, out, _say)
+        runs = training.tune(config, training.load_training(config, overrides or ()), trials, out, _say)
         _write_study(runs, out)
         typer.echo("best: " + " ".join(f"{name}={value}" for name, value in runs[0].settings.items()))
 

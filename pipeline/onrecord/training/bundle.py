@@ -61,8 +61,8 @@ def model_card(settings: dict[str, Any]) -> str:
             "The articles were written and labelled by a language model about invented people in real offices; expect real",
             "news to be harder than the figures on such text. Scores: see docs/dev/report.md, which `make report` makes.",
         ]
-    if config["data_note"]:
-        lines += [config["data_note"]]
+    if settings["data_note"]:
+        lines += [settings["data_note"]]
     fitted = settings["fit"]
     lines += [
         "ONNX with int8 weights; holds no code.",

@@ -92,27 +92,18 @@ class Data:
     digest: str
 
 
-def load_training(path: Path, data: Path | None = None) -> Any:
-    """Read the training config at `path`, of any kind; `data` stands in for the path of its corpus or table.
+def load_training(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Read the training config at `path`, of any kind; `overrides` as `load` takes them.
 
     Raises:
-        ConfigError: with every fault of the file.
+        ConfigError: with every fault of the file and the overrides.
     """
-    kind = config_kind(path)
-    config = load(path, TRAINING_KINDS.get(kind or "", StanceTrainConfig))
-    return config if data is None else with_data(config, data.resolve())
+    return load(path, TRAINING_KINDS.get(config_kind(path) or "", StanceTrainConfig), overrides)
 
 
-def with_data(config: Any, path: Path) -> Any:
-    """`config` with its corpus or table at `path`."""
-    if isinstance(config, TargetTrainConfig):
-        return config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
-    return config.model_copy(update={"corpus": path})
-
-
-def train(path: Path, data: Path | None = None, watch: Callable[[Progress], None] | None = None) -> Trained:
-    """Train the model of the config at `path` and write its folder; see `train_run`."""
-    return train_run(path, load_training(path, data), path.stem, watch=watch)
+def train(path: Path, overrides: Sequence[str] = (), watch: Callable[[Progress], None] | None = None) -> Trained:
+    """Train the model of the config at `path`, with `overrides`, and write its folder; see `load_training` and `train_run`."""
+    return train_run(path, load_training(path, overrides), path.stem, watch=watch)
 
 
 def train_run(
@@ -152,6 +143,7 @@ def train_run(
             "format": FORMAT,
             "name": folder.name,
             "corpus_hash": data.digest,
+            "data_note": config.data_note,
             "fit": asdict(fitted.summary),
             "training_config": config.model_dump(mode="json"),
         }

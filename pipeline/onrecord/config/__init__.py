@@ -1,0 +1,71 @@
+"""Every YAML's schema and the only defaults (schemas); strict loading that names file, line, field and remedy (loading).
+
+Configs are data: a YAML picks from closed lists of names and never imports code. Relative paths in a YAML
+count from its project root, the folder that holds the `configs/` folder it lies in.
+"""
+
+from onrecord.config.loading import (
+    ConfigError,
+    Source,
+    as_yaml,
+    config_kind,
+    load,
+    load_registry,
+    parse,
+    project_root,
+    read_source,
+    resolve,
+    resource_root,
+    schema_of,
+)
+from onrecord.config.schemas import (
+    SCHEMAS,
+    AnalyzeConfig,
+    BenchmarkConfig,
+    ConflictConfig,
+    ExtractionTrainConfig,
+    LossConfig,
+    Names,
+    OptimizerConfig,
+    PartyConfig,
+    RegistryConfig,
+    RegistryEntry,
+    RunConfig,
+    SearchSpace,
+    Section,
+    StanceTrainConfig,
+    TargetDataConfig,
+    TargetTrainConfig,
+)
+
+__all__ = [
+    "SCHEMAS",
+    "AnalyzeConfig",
+    "BenchmarkConfig",
+    "ConfigError",
+    "ConflictConfig",
+    "ExtractionTrainConfig",
+    "LossConfig",
+    "Names",
+    "OptimizerConfig",
+    "PartyConfig",
+    "RegistryConfig",
+    "RegistryEntry",
+    "RunConfig",
+    "SearchSpace",
+    "Section",
+    "Source",
+    "StanceTrainConfig",
+    "TargetDataConfig",
+    "TargetTrainConfig",
+    "as_yaml",
+    "config_kind",
+    "load",
+    "load_registry",
+    "parse",
+    "project_root",
+    "read_source",
+    "resolve",
+    "resource_root",
+    "schema_of",
+]
