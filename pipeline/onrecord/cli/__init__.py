@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onrecord import __version__
-from onrecord.cli import analyze, compare, config, corpus, evaluate, shares, train
+from onrecord.cli import analyze, benchmark, compare, config, corpus, evaluate, models, shares, train
 from onrecord.records import json_schema
 
 app = typer.Typer(
@@ -21,11 +21,15 @@ app = typer.Typer(
 app.command()(analyze.analyze)
 app.command()(train.train)
 app.command()(train.learning_curve)
+app.command()(train.cross_validate)
+app.command()(train.tune)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(shares.shares)
+app.command()(benchmark.benchmark)
 app.add_typer(config.app, name="config")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(models.app, name="models")
 
 
 def _version(show: bool) -> None:

@@ -37,6 +37,7 @@ def letters() -> Iterator[None]:
             "torch",
             "transformers",
             "datasets",
+            "optuna",
             "sklearn",
             "scipy",
             "krippendorff",

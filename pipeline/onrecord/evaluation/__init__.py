@@ -4,7 +4,7 @@ statistics: counts → scores; matching and predictions: gold beside answers; me
 calibration, cascade, slices, polnear: what stands beside them; run: all of it; tables, pictures, report: as files.
 """
 
-from onrecord.evaluation.matching import match
+from onrecord.evaluation.matching import MIN_IOU, match
 from onrecord.evaluation.measures import STAGES
 from onrecord.evaluation.report import markdown, write_evaluation
 from onrecord.evaluation.run import Evaluation, evaluate
@@ -12,6 +12,7 @@ from onrecord.evaluation.statistics import METRICS_VERSION, Score, accuracy, boo
 
 __all__ = [
     "METRICS_VERSION",
+    "MIN_IOU",
     "STAGES",
     "Evaluation",
     "Score",

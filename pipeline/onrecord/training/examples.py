@@ -154,7 +154,7 @@ def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int) -> torch.Tens
 def collate_extraction(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """A batch of windows as padded tensors."""
     length = max(len(example["input_ids"]) for example in examples)
-    batch = _collate_ids(examples, length)
+    batch = collate_ids(examples, length)
     batch["tag_labels"] = _pad([example["tag_labels"] for example in examples], (length, len(PARTS)), IGNORE)
     counts = {name: max(1, *(len(example[f"{name}s"]) for example in examples)) for name in PARTS}
     for name in PARTS:
@@ -179,7 +179,7 @@ class StanceCollator:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """A batch: padded rows, and for each the places and labels of its quotes."""
-        batch = _collate_ids(examples, max(len(example["input_ids"]) for example in examples))
+        batch = collate_ids(examples, max(len(example["input_ids"]) for example in examples))
         if self.training:
             for row, example in enumerate(examples):
                 sources = torch.tensor(example["sources"], dtype=torch.int64)
@@ -198,7 +198,8 @@ class StanceCollator:
         return batch
 
 
-def _collate_ids(examples: list[dict[str, Any]], length: int) -> dict[str, torch.Tensor]:
+def collate_ids(examples: list[dict[str, Any]], length: int) -> dict[str, torch.Tensor]:
+    """The rows of `examples`, padded to `length` word pieces."""
     return {
         "input_ids": _pad([example["input_ids"] for example in examples], (length,), 0),
         "token_type_ids": _pad([example["token_type_ids"] for example in examples], (length,), 0),

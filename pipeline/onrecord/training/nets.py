@@ -150,7 +150,7 @@ def span_mean(values: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
 class StanceNet(nn.Module):
     """One encoder; for each piece stance scores, attitude scores, and a weight that says how much it counts for its quote."""
 
-    def __init__(self, base: Path, config: StanceTrainConfig, stances: int, targets: int) -> None:
+    def __init__(self, base: Path, config: StanceTrainConfig, loss: nn.Module, stances: int, targets: int) -> None:
         super().__init__()
         self.encoder = Encoder(base, TYPES, config.layers)
         self.dropout = nn.Dropout(config.optimizer.dropout)
@@ -160,7 +160,7 @@ class StanceNet(nn.Module):
         nn.init.zeros_(self.weight.weight)  # all pieces count alike until training says otherwise
         nn.init.zeros_(self.weight.bias)
         self.targets, self.toward_weight = targets, config.toward_weight
-        self.smoothing = config.label_smoothing
+        self.loss = loss
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
         """Stance and attitude scores and weight of each piece: what the exported graph gives."""
@@ -187,9 +187,7 @@ class StanceNet(nn.Module):
         shares = torch.softmax(weight[rows, at].squeeze(-1).masked_fill(places < 0, -1e4), -1).unsqueeze(-1)
         stance = (shares * stance[rows, at]).sum(2)
         toward = (shares * toward[rows, at]).sum(2)
-        loss = nn.functional.cross_entropy(
-            stance.flatten(0, 1), stance_labels.flatten(), ignore_index=IGNORE, label_smoothing=self.smoothing
-        )
+        loss = self.loss(stance.flatten(0, 1), stance_labels.flatten())
         loss = loss + self.toward_weight * nn.functional.cross_entropy(
             toward.reshape(-1, len(ATTITUDES)), toward_labels.flatten(), ignore_index=IGNORE
         )

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from datasets import Dataset
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import set_seed
 
-from onrecord import __version__
 from onrecord.config import (
     ConflictConfig,
     ExtractionTrainConfig,
-    OptimizerConfig,
     StanceTrainConfig,
+    TargetTrainConfig,
     config_kind,
     load,
     resolve,
 )
 from onrecord.corpus import GoldArticle, corpus_hash, read_split, share_of
+from onrecord.corpus.imported import articles_hash, read_brat_splits
+from onrecord.corpus.labelled import data_hash, read_labelled, sides
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
-from onrecord.inference import FORMAT, Model, Row, special_id, write_checksums
-from onrecord.records import UNKNOWN
+from onrecord.inference import FORMAT, Model, Row, special_id
+from onrecord.records import UNKNOWN, stable_hash
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
 from onrecord.stance import read_off
+from onrecord.target import OUTPUT as TARGET_OUTPUT
+from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
+from onrecord.training.fitting import FitSummary, Progress, Run, fit
+from onrecord.training.losses import LabelLoss
 from onrecord.training.nets import (
     BIAS_SCALE,
     EXTRACTION_OUTPUTS,
@@ -45,6 +49,15 @@ from onrecord.training.nets import (
     TrainingError,
     find_base,
 )
+from onrecord.training.provenance import provenance
+from onrecord.training.target import read_label, train_target
+
+RUN_MARK = "run.json"  # what a folder of checkpoints is of
+TRAINING_KINDS: dict[str, Any] = {
+    "train-extraction": ExtractionTrainConfig,
+    "train-stance": StanceTrainConfig,
+    "train-target": TargetTrainConfig,
+}
 
 
 def tag_f1(tags: np.ndarray, labels: np.ndarray) -> float:
@@ -63,161 +76,209 @@ def tag_f1(tags: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
-def fit(
-    net: nn.Module,
-    train: list[dict[str, Any]],
-    dev: list[dict[str, Any]],
-    collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]],
-    metrics: Callable[[Any], dict[str, float]],
-    labels: list[str],
-    settings: OptimizerConfig,
-    checkpoints: Path,
-) -> nn.Module:
-    """Train, keep the epoch that is best on dev, resume from checkpoints of an unfinished run."""
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=32,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=settings.warmup,
-        lr_scheduler_type="linear",
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="selection",
-        greater_is_better=True,
-        logging_strategy="epoch",
-        report_to=[],
-        use_cpu=True,
-        # Emulated bf16 is several times slower than fp32, so only where the processor has it.
-        bf16=settings.precision == "bf16" or (settings.precision == "auto" and torch.cpu._is_avx512_bf16_supported()),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
-        remove_unused_columns=False,
-        label_names=labels,
-    )
-    heads = [parameter for name, parameter in net.named_parameters() if not name.startswith("encoder.")]
-    body = [parameter for name, parameter in net.named_parameters() if name.startswith("encoder.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": body, "lr": settings.learning_rate}, {"params": heads, "lr": settings.head_learning_rate}],
-        weight_decay=settings.weight_decay,
-    )
-    trainer = Trainer(
-        model=net,
-        args=arguments,
-        train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(dev),
-        data_collator=collate,
-        compute_metrics=metrics,
-        optimizers=(optimizer, None),
-    )
-    unfinished = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    trainer.train(resume_from_checkpoint=str(unfinished[-1]) if unfinished else None)
-    return net.eval()
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its model folder, and what fitting did."""
+
+    folder: Path
+    summary: FitSummary
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a training learns from: its sides `train` and `dev`, and one hash over all of it."""
+
+    splits: dict[str, list[Any]]
+    digest: str
 
 
 def load_training(path: Path, overrides: Sequence[str] = ()) -> Any:
-    """Read the training config at `path`, of either kind; `overrides` as `load` takes them.
+    """Read the training config at `path`, of any kind; `overrides` as `load` takes them.
 
     Raises:
         ConfigError: with every fault of the file and the overrides.
     """
-    return load(path, ExtractionTrainConfig if config_kind(path) == "train-extraction" else StanceTrainConfig, overrides)
+    return load(path, TRAINING_KINDS.get(config_kind(path) or "", StanceTrainConfig), overrides)
 
 
-def train(path: Path, overrides: Sequence[str] = ()) -> Path:
+def train(path: Path, overrides: Sequence[str] = (), watch: Callable[[Progress], None] | None = None) -> Trained:
     """Train the model of the config at `path`, with `overrides`, and write its folder; see `load_training` and `train_run`."""
-    return train_run(path, load_training(path, overrides), path.stem)
+    return train_run(path, load_training(path, overrides), path.stem, watch=watch)
 
 
-def train_run(path: Path, config: Any, name: str) -> Path:
-    """Train what `config` says.
+def train_run(
+    path: Path,
+    config: Any,
+    name: str,
+    *,
+    data: Data | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    read_only: bool = False,
+) -> Trained:
+    """Train what `config` says; an unfinished run of the same config and data goes on.
 
     Args:
         path: The YAML that relative paths in `config` count from.
         config: Its settings, or settings made from them.
         name: Name of the run: its checkpoints lie in a folder of this name.
+        data: What to learn from; read as the config says where it is not given.
+        watch: Called after every step.
+        read_only: Take the weights that the run's checkpoints hold; train no further.
 
     Returns:
-        The model folder, complete and with checksums.
+        The model folder, complete and with checksums, and what fitting did.
 
     Raises:
-        TrainingError: when base, corpus or checkpoints don't fit.
+        TrainingError: when base, data or checkpoints don't fit, the loss is not a number, or the disk is full.
     """
-    conflict = load(resolve(path, config.conflict), ConflictConfig)
-    corpus = resolve(path, config.corpus)
+    data = data or read_data(path, config)
+    fitted = _fit(path, config, name, data, watch, read_only)
+    outputs, read = fitted.outputs, fitted.read
+    folder = resolve(path, config.output)
+    with whole_folder(folder) as draft:
+        export_onnx(fitted.net, outputs, draft / "model.onnx")
+        fitted.tokenizer.save(str(draft / "tokenizer.json"))
+        settings = fitted.settings | provenance(config.optimizer.seed)
+        settings |= {
+            "format": FORMAT,
+            "name": folder.name,
+            "corpus_hash": data.digest,
+            "data_note": config.data_note,
+            "fit": asdict(fitted.summary),
+            "training_config": config.model_dump(mode="json"),
+        }
+        finish(draft, settings)
+        rows = [_row(example) for example in fitted.examples]
+        settings["agreement_on_dev"] = agreement(fitted.net, Model(draft, threads=2), rows, outputs, fitted.examples, read)
+        if fitted.gold:
+            settings["temperature"] = _calibrate(Model(draft, threads=2), fitted.examples, read, fitted.gold)
+        finish(draft, settings)
+    return Trained(folder, fitted.summary)
+
+
+def fit_run(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progress], None] | None = None) -> FitSummary:
+    """Fit what `config` says and keep only what fitting did, not the model; otherwise like `train_run`."""
+    return _fit(path, config, name, data, watch, read_only=False).summary
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fitted net with what its model folder is made of; `gold` names the dev examples' labels of each calibrated head."""
+
+    net: nn.Module
+    settings: dict[str, Any]
+    examples: list[dict[str, Any]]
+    outputs: tuple[str, ...]
+    read: Callable[..., dict[str, np.ndarray]]
+    gold: dict[str, str]
+    tokenizer: Tokenizer
+    summary: FitSummary
+
+
+def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progress], None] | None, read_only: bool) -> _Fitted:
     base = find_base(config.base)
     set_seed(config.optimizer.seed)
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    splits = {name: read_split(corpus, name) for name in ("train", "dev")}
-    for side, articles in splits.items():
-        if not articles:
-            raise TrainingError(f"{corpus}: the split {side!r} is empty; run `onrecord corpus split {corpus}`")
-    splits["train"] = share_of(splits["train"], config.train_share, config.optimizer.seed)
-    digest = corpus_hash(corpus)
-    checkpoints = resolve(path, config.checkpoints) / name
-    _claim(checkpoints, {"config": config.model_dump(mode="json"), "corpus": digest})
+    run = Run(resolve(path, config.checkpoints) / name, watch, read_only)
+    _claim(run, {"config": config.model_dump(mode="json", exclude={"search", "benchmark"}), "corpus": data.digest}, path)
     net: nn.Module
     outputs: tuple[str, ...]
     read: Callable[..., dict[str, np.ndarray]]
-    if isinstance(config, ExtractionTrainConfig):
-        net, settings, examples = _train_extraction(config, conflict, splits, tokenizer, base, checkpoints)
-        outputs, read = EXTRACTION_OUTPUTS, partial(_read_pieces, parties=len(settings["party_labels"]))
+    if isinstance(config, TargetTrainConfig):
+        net, settings, examples = train_target(config, data.splits, tokenizer, base, run)
+        settings |= {"train_texts": len(data.splits["train"])}
+        outputs, read, gold = (TARGET_OUTPUT,), read_label, {TARGET_OUTPUT: "label"}
     else:
-        net, settings, examples = _train_stance(config, conflict, splits, tokenizer, base, checkpoints)
-        outputs, read = STANCE_OUTPUTS, _read_quotes
-    folder = resolve(path, config.output)
-    with tempfile.TemporaryDirectory() as temporary:
-        draft = Path(temporary) / folder.name
-        draft.mkdir()
-        export_onnx(net, outputs, draft / "model.onnx")
-        tokenizer.save(str(draft / "tokenizer.json"))
+        conflict = load(resolve(path, config.conflict), ConflictConfig)
+        train_one = _train_extraction if isinstance(config, ExtractionTrainConfig) else _train_stance
+        net, settings, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
         settings |= {
-            "format": FORMAT,
-            "name": folder.name,
             "conflict": conflict.name,
-            "corpus_hash": digest,
-            "train_articles": len(splits["train"]),
-            "trained_on": [gold.article.id for gold in splits["train"]],
-            "train_quotes": sum(len(gold.quotes) for gold in splits["train"]),
-            "onrecord": __version__,
-            "training_config": config.model_dump(mode="json"),
+            "train_articles": len(data.splits["train"]),
+            "trained_on": [gold.article.id for gold in data.splits["train"]],
+            "train_quotes": sum(len(gold.quotes) for gold in data.splits["train"]),
         }
-        _finish(draft, settings)
-        settings["agreement_on_dev"] = agreement(
-            net, Model(draft, threads=2), [_row(example) for example in examples], outputs, examples, read
-        )
-        if isinstance(config, StanceTrainConfig):
-            settings["temperature"] = _calibrate(Model(draft, threads=2), examples)
-        _finish(draft, settings)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.copytree(draft, folder)
-    return folder
+        outputs, read, gold = STANCE_OUTPUTS, _read_quotes, {"stance": "stance_labels", "toward": "toward_labels"}
+        if isinstance(config, ExtractionTrainConfig):
+            outputs, gold = EXTRACTION_OUTPUTS, {}
+            read = partial(_read_pieces, parties=len(settings["party_labels"]))
+    summary = run.summary()
+    if summary is None:
+        raise TrainingError(f"{run.folder}: fitting left no summary; train again with the same command")
+    return _Fitted(net, settings, examples, outputs, read, gold, tokenizer, summary)
 
 
-def _claim(checkpoints: Path, fingerprint: dict[str, Any]) -> None:
-    """Keep checkpoints of the same config and corpus to resume from; start anew for any other."""
-    mark = checkpoints / "fingerprint.json"
-    text = json.dumps(fingerprint, sort_keys=True, indent=1)
-    if checkpoints.exists() and (not mark.is_file() or mark.read_text(encoding="utf-8") != text):
-        shutil.rmtree(checkpoints)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    mark.write_text(text, encoding="utf-8")
+def read_data(path: Path, config: Any) -> Data:
+    """What the config says to learn from; dev chooses the epoch, so a part that is scored later can stay apart.
+
+    Raises:
+        TrainingError: when a side is empty.
+        CorpusError: when the data can't be read.
+    """
+    if isinstance(config, TargetTrainConfig):
+        place = resolve(path, config.data.path)
+        rows = read_labelled(place, config.data, config.labels)
+        return Data(dict(sides(rows, config.data.dev_share, place)), data_hash(rows))
+    corpus = resolve(path, config.corpus)
+    if config.corpus_format == "brat":
+        parts = read_brat_splits(corpus)
+        splits, digest = {name: parts.get(name, []) for name in ("train", "dev")}, articles_hash(parts)
+    else:
+        splits, digest = {name: read_split(corpus, name) for name in ("train", "dev")}, corpus_hash(corpus)
+    if config.dev_share:
+        splits = hold_out(splits["train"], config.dev_share)
+    for side, articles in splits.items():
+        if not articles:
+            raise TrainingError(f"{corpus}: the split {side!r} is empty; run `onrecord corpus split {corpus}`, or set dev_share")
+    splits["train"] = share_of(splits["train"], config.train_share, config.optimizer.seed)
+    return Data(dict(splits), digest)
 
 
-def _finish(folder: Path, settings: dict[str, Any]) -> None:
-    (folder / "settings.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(model_card(settings), encoding="utf-8")
-    write_checksums(folder)
+def hold_out(articles: Sequence[GoldArticle], share: float) -> dict[str, list[GoldArticle]]:
+    """Articles parted by story into train and dev; a hash of the story decides, so that runs repeat."""
+    held = [int(stable_hash(gold.story, length=8), 16) / 16**8 < share for gold in articles]
+    return {
+        "train": [gold for gold, out in zip(articles, held, strict=True) if not out],
+        "dev": [gold for gold, out in zip(articles, held, strict=True) if out],
+    }
+
+
+def export_run(folder: Path) -> Trained:
+    """Make the model folder of a run from the checkpoints in `folder`: the best epoch, or the newest of an unfinished run.
+
+    Raises:
+        TrainingError: when `folder` is no run, or holds no whole checkpoint.
+    """
+    mark = folder / RUN_MARK
+    if not mark.is_file():
+        raise TrainingError(f"{folder}: no run of `onrecord train` ({RUN_MARK} is missing); runs lie in out/train by default")
+    known = json.loads(mark.read_text(encoding="utf-8"))
+    try:
+        config = TRAINING_KINDS[known["config"]["kind"]].model_validate(known["config"])
+    except (KeyError, ValidationError) as error:
+        raise TrainingError(f"{mark}: its settings are not of this version of onrecord; train again with its config") from error
+    config = config.model_copy(update={"checkpoints": folder.parent.resolve()})
+    return train_run(Path(known["path"]), config, folder.name, read_only=True)
+
+
+def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
+    """Keep checkpoints of the same config and data to resume from; start anew for any other."""
+    mark = run.folder / RUN_MARK
+    known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+    same = {name: known.get(name) for name in fingerprint} == json.loads(json.dumps(fingerprint))
+    if run.read_only:
+        if known.get("corpus") != fingerprint["corpus"]:
+            raise TrainingError(f"{run.folder}: the data changed since this run; train again with the same command")
+        return
+    if run.folder.exists() and not same:
+        shutil.rmtree(run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not same:
+        part = mark.with_suffix(".part")
+        part.write_text(json.dumps(fingerprint | {"path": str(path.resolve())}, sort_keys=True, indent=1), encoding="utf-8")
+        part.replace(mark)
 
 
 def _train_extraction(
@@ -226,7 +287,7 @@ def _train_extraction(
     splits: dict[str, list[GoldArticle]],
     tokenizer: Tokenizer,
     base: Path,
-    checkpoints: Path,
+    run: Run,
 ) -> tuple[ExtractionNet, dict[str, Any], list[dict[str, Any]]]:
     parties = _source_parties(conflict)
     examples = {name: extraction_examples(articles, tokenizer, config, parties) for name, articles in splits.items()}
@@ -244,7 +305,7 @@ def _train_extraction(
         metrics,
         ["tag_labels"],
         config.optimizer,
-        checkpoints,
+        run,
     )
     settings = {
         "window_tokens": config.window_tokens,
@@ -263,11 +324,12 @@ def _train_stance(
     splits: dict[str, list[GoldArticle]],
     tokenizer: Tokenizer,
     base: Path,
-    checkpoints: Path,
+    run: Run,
 ) -> tuple[StanceNet, dict[str, Any], list[dict[str, Any]]]:
     examples = {name: stance_examples(articles, tokenizer, config, conflict) for name, articles in splits.items()}
-    net = StanceNet(base, config, len(conflict.stance_labels), len(conflict.targets))
     labels = conflict.stance_labels
+    gold = [label for example in examples["train"] for label in example["stance_labels"]]
+    net = StanceNet(base, config, LabelLoss(config.loss, gold, labels), len(labels), len(conflict.targets))
 
     def metrics(prediction: Any) -> dict[str, float]:
         gold, _, divergent = prediction.label_ids
@@ -287,7 +349,7 @@ def _train_stance(
         metrics,
         ["stance_labels", "toward_labels", "divergent"],
         config.optimizer,
-        checkpoints,
+        run,
     )
     settings = {
         "stances": list(conflict.stance_labels),
@@ -311,11 +373,18 @@ def _row(example: dict[str, Any]) -> Row:
     return Row(np.asarray(example["input_ids"], dtype=np.int64), np.asarray(example["token_type_ids"], dtype=np.int64))
 
 
-def _calibrate(model: Model, examples: list[dict[str, Any]]) -> dict[str, float]:
+def _calibrate(
+    model: Model, examples: list[dict[str, Any]], read: Callable[..., dict[str, np.ndarray]], gold: dict[str, str]
+) -> dict[str, float]:
+    """A temperature for each head; `gold` names the examples' labels by head."""
     outputs = model.run([_row(example) for example in examples], batch_tokens=4096)
-    read = [_read_quotes(example, output) for example, output in zip(examples, outputs, strict=True)]
-    gold = {name: np.concatenate([np.ravel(example[f"{name}_labels"]) for example in examples]) for name in ("stance", "toward")}
-    return {name: fit_temperature(np.concatenate([scores[name] for scores in read]), gold[name]) for name in gold}
+    scores = [read(example, output) for example, output in zip(examples, outputs, strict=True)]
+    return {
+        head: fit_temperature(
+            np.concatenate([one[head] for one in scores]), np.concatenate([np.ravel(example[labels]) for example in examples])
+        )
+        for head, labels in gold.items()
+    }
 
 
 def _read_quotes(example: dict[str, Any], output: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -328,24 +397,3 @@ def _read_pieces(example: dict[str, Any], output: dict[str, np.ndarray], parties
     """Tag scores of all pieces, and party scores at the ends of the row's sources."""
     ends = [place for span in example["sources"] for place in span]
     return {"tags": output["tags"].reshape(-1, 3), "parties": output["parties"][ends].reshape(-1, parties)}
-
-
-def model_card(settings: dict[str, Any]) -> str:
-    """The card of a model folder, from its settings alone."""
-    lines = [
-        f"# {settings['name']}",
-        "",
-        f"Fine-tuned from `{settings['training_config']['base']}` (all-MiniLM-L6-v2) for the conflict `{settings['conflict']}`,",
-        f"on {settings['train_quotes']} quotes of {settings['train_articles']} articles. The articles were written and labelled",
-        "by a language model about invented people in real offices; expect real news to be harder than the figures on such text.",
-        "ONNX with int8 weights; holds no code. Scores: see docs/dev/report.md, which `make report` makes.",
-        "",
-        f"- corpus hash: `{settings['corpus_hash']}`",
-        f"- onrecord: {settings['onrecord']}",
-    ]
-    for head, figures in settings.get("agreement_on_dev", {}).items():
-        lines.append(
-            f"- agreement with the PyTorch net on dev, {head}: {figures['same_labels']:.2%} of {figures['decisions']} "
-            f"decisions, largest probability gap {figures['largest_probability_gap']}"
-        )
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,202 @@
+"""A trained model × a public data set → its official metric, with interval, beside published results.
+
+NewsMTSC: macro-F1 (Hamborg & Donnay 2021). TweetEval stance: mean F1 of favor and against for each target, then the
+mean over targets (Barbieri et al. 2020). PolNeAR: F1 of source, cue and content spans, exact and at IoU ≥ 0.5.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from onrecord.config import BenchmarkConfig, ConfigError, ExtractionTrainConfig, TargetTrainConfig, resolve
+from onrecord.corpus import CorpusError, GoldArticle, Problem
+from onrecord.corpus.imported import read_brat_splits
+from onrecord.corpus.labelled import LabelledText, read_labelled
+from onrecord.evaluation import MIN_IOU, Score, bootstrap, f1, macro_f1
+from onrecord.extraction import PARTS, Extractor
+from onrecord.inference import Model, ModelError, load_model
+from onrecord.records import Quote
+from onrecord.target import TargetClassifier
+
+BENCHMARK_VERSION = 1
+BATCH_TOKENS = 4096
+THREADS = 2
+WAYS = ("exact", "IoU ≥ 0.5")
+
+Answer = tuple[str, str, str]  # gold, predicted, topic
+Counts = dict[str, tuple[int, int, int]]  # measure → right, found, gold of an article
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """Scores of one model on one split; the first of `scores` is the headline."""
+
+    name: str
+    split: str
+    model: str
+    data_hash: str
+    scores: dict[str, Score]
+    published: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys: what `metrics.json` holds."""
+        return {
+            "benchmark_version": BENCHMARK_VERSION,
+            "benchmark": self.name,
+            "split": self.split,
+            "model": self.model,
+            "trained_on_data_hash": self.data_hash,
+            "scores": {name: vars(score) for name, score in self.scores.items()},
+            "published": self.published,
+        }
+
+    def markdown(self) -> str:
+        """A table of the scores, one row a measure, published results last."""
+        lines = ["| data | split | measure | ours [95 %] | n | published |", "|---|---|---|---|---|---|"]
+        published = "; ".join(f"{system} {figure}" for system, figure in self.published.items())
+        for number, (name, score) in enumerate(self.scores.items()):
+            lines.append(f"| {self.name} | {self.split} | {name} | {score} | {score.n} | {published if not number else ''} |")
+        return "\n".join(lines) + "\n"
+
+
+def run_benchmark(
+    path: Path, config: Any, folder: Path | None = None, track: Callable[[Sequence[Any]], Iterable[Any]] = iter
+) -> BenchmarkResult:
+    """Score a model on the split that the config's `benchmark` names.
+
+    Args:
+        path: The YAML that relative paths in `config` count from.
+        config: A training config of the kinds train-target or train-extraction, with a `benchmark`.
+        folder: The model folder; the config's own output by default.
+        track: Wraps what is worked through, to show progress.
+
+    Raises:
+        ConfigError: when the config has no benchmark, or one of a kind that has none.
+        CorpusError: when the data can't be read or has no such split.
+        ModelError: when the model folder can't be used.
+    """
+    if config.benchmark is None or not isinstance(config, TargetTrainConfig | ExtractionTrainConfig):
+        raise ConfigError(f"{path}: has no `benchmark` section; configs/benchmarks holds configs that have one")
+    if config.benchmark.split == "train":
+        raise ConfigError(f"{path}: `benchmark.split` is train, which models learn from; name a split that is kept apart")
+    model = load_model(folder or resolve(path, config.output), THREADS)
+    kind = model.settings["training_config"]["kind"]
+    if kind != config.kind:
+        raise ModelError(f"{model.name} was made by a config of the kind {kind}, and this benchmark needs one of {config.kind}")
+    if isinstance(config, TargetTrainConfig):
+        place = resolve(path, config.data.path)
+        texts = read_labelled(place, config.data, config.labels)
+        rows = _of_split(
+            config.benchmark, {row.split for row in texts}, [row for row in texts if row.split == config.benchmark.split], place
+        )
+        scores = _target_scores(model, config, rows, track)
+    else:
+        place = resolve(path, config.corpus)
+        parts = read_brat_splits(place)
+        articles = _of_split(config.benchmark, set(parts), parts.get(config.benchmark.split, []), place)
+        scores = _span_scores(model, articles, track)
+    settings = model.settings
+    return BenchmarkResult(
+        config.benchmark.name, config.benchmark.split, model.name, settings["corpus_hash"], scores, config.benchmark.published
+    )
+
+
+def write_result(result: BenchmarkResult, out: Path) -> None:
+    """Write `metrics.json` and `report.md` to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.json").write_text(json.dumps(result.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(result.markdown(), encoding="utf-8")
+
+
+def _of_split(benchmark: BenchmarkConfig, known: set[str], items: list[Any], place: Path) -> list[Any]:
+    if not items:
+        message = (
+            f"no item of the split {benchmark.split!r}; found {', '.join(sorted(known))}. Set benchmark.split to one of them"
+        )
+        raise CorpusError([Problem(place, 1, message)])
+    return items
+
+
+def _target_scores(
+    model: Model, config: TargetTrainConfig, rows: list[LabelledText], track: Callable[[Sequence[Any]], Iterable[Any]]
+) -> dict[str, Score]:
+    classifier = TargetClassifier(model, BATCH_TOKENS)
+    judged = classifier.classify(row.item for row in track(rows))
+    # A text with several targets is one unit of the bootstrap: its answers are not independent.
+    groups: dict[str, list[Answer]] = {}
+    for row, judgement in zip(rows, judged, strict=True):
+        groups.setdefault(row.item.text, []).append((row.label, judgement.label, row.topic))
+    units = list(groups.values())
+    headline = "macro-F1" if not config.scored_labels else f"mean F1 of {' and '.join(config.scored_labels)}"
+    if config.score_per_target:
+        headline += ", mean over targets"
+    scores = {headline: bootstrap(units, lambda items: target_score(items, config))}
+    if config.score_per_target:
+        labels = config.scored_labels or config.labels
+        for topic in sorted({row.topic for row in rows}):
+            own = [[answer for answer in unit if answer[2] == topic] for unit in units]
+            scores[f"mean F1, {topic}"] = bootstrap([unit for unit in own if unit], partial(_label_f1, labels=labels))
+    for label in config.labels:
+        scores[f"F1, {label}"] = bootstrap(units, partial(_label_f1, labels=[label]))
+    scores["accuracy"] = bootstrap(units, lambda items: sum(g == p for g, p, _ in items) / len(items))
+    return scores
+
+
+def _label_f1(answers: Sequence[Answer], labels: Sequence[str]) -> float:
+    return macro_f1([(gold, predicted) for gold, predicted, _ in answers], labels)
+
+
+def target_score(answers: Sequence[Answer], config: TargetTrainConfig) -> float:
+    """The config's metric over (gold, predicted, topic): mean F1 of the scored labels, per topic first where it says so."""
+    labels = config.scored_labels or config.labels
+    by_topic: dict[str, list[tuple[str, str]]] = {}
+    for gold, predicted, topic in answers:
+        by_topic.setdefault(topic if config.score_per_target else "", []).append((gold, predicted))
+    return float(np.mean([macro_f1(pairs, labels) for pairs in by_topic.values()]))
+
+
+def _span_scores(model: Model, articles: list[GoldArticle], track: Callable[[Sequence[Any]], Iterable[Any]]) -> dict[str, Score]:
+    extractor = Extractor(model, BATCH_TOKENS)
+    counted = []
+    for gold in track(articles):
+        found = extractor.extract(extractor.read(gold.article.text))
+        counted.append([span_counts(gold.quotes, found)])
+    return {
+        measure: bootstrap(counted, partial(_summed_f1, measure=measure))
+        for measure in (f"{part}, F1 {way}" for part in PARTS for way in WAYS)
+    }
+
+
+def _summed_f1(items: Sequence[Counts], measure: str) -> float:
+    right, found, gold = (sum(item[measure][k] for item in items) for k in range(3))
+    return f1(right, found, gold)
+
+
+def span_counts(gold: Sequence[Quote], found: Sequence[Quote]) -> Counts:
+    """Right, found and gold parts of an article: a part is one span, or all spans of a discontinuous one, counted once.
+
+    Exact: the same characters. IoU: pairs one-to-one, total overlap greatest, characters' IoU at least 0.5.
+    """
+    counts: Counts = {}
+    for part in PARTS:
+        wanted, given = _parts(gold, part), _parts(found, part)
+        counts[f"{part}, F1 {WAYS[0]}"] = (len(set(wanted) & set(given)), len(given), len(wanted))
+        table = np.array([[len(a & b) / len(a | b) for b in given] for a in wanted]).reshape(len(wanted), len(given))
+        table[table < MIN_IOU] = 0
+        rows, columns = linear_sum_assignment(table, maximize=True)
+        counts[f"{part}, F1 {WAYS[1]}"] = (int((table[rows, columns] > 0).sum()), len(given), len(wanted))
+    return counts
+
+
+def _parts(quotes: Sequence[Quote], part: str) -> list[frozenset[int]]:
+    """The distinct parts of the quotes, each as the code points that it covers."""
+    covered = (frozenset(place for span in getattr(quote, part) for place in range(span.start, span.end)) for quote in quotes)
+    return list(dict.fromkeys(places for places in covered if places))
