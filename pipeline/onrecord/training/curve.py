@@ -71,7 +71,7 @@ def learning_curve(
             if known.get("fingerprint") == fingerprint:
                 point = CurvePoint(**known["point"])
             else:
-                model = Model(train_run(path, config, name).folder, threads=1)
+                model = Model(train_run(path, config, name, compare=False).folder, threads=1)
                 scores = _scores(model, dev)
                 point = CurvePoint(share, seed, model.settings["train_articles"], model.settings["train_quotes"], scores)
                 mark.write_text(json.dumps({"fingerprint": fingerprint, "point": asdict(point)}, indent=1), encoding="utf-8")

@@ -114,6 +114,7 @@ def train_run(
     data: Data | None = None,
     watch: Callable[[Progress], None] | None = None,
     read_only: bool = False,
+    compare: bool = True,
 ) -> Trained:
     """Train what `config` says; an unfinished run of the same config and data goes on.
 
@@ -124,6 +125,7 @@ def train_run(
         data: What to learn from; read as the config says where it is not given.
         watch: Called after every step.
         read_only: Take the weights that the run's checkpoints hold; train no further.
+        compare: Compare the exported model with the net on dev, and calibrate it; labels need neither.
 
     Returns:
         The model folder, complete and with checksums, and what fitting did.
@@ -148,9 +150,10 @@ def train_run(
             "training_config": config.model_dump(mode="json"),
         }
         finish(draft, settings)
-        rows = [_row(example) for example in fitted.examples]
-        settings["agreement_on_dev"] = agreement(fitted.net, Model(draft, threads=2), rows, outputs, fitted.examples, read)
-        if fitted.gold:
+        if compare:
+            rows = [_row(example) for example in fitted.examples]
+            settings["agreement_on_dev"] = agreement(fitted.net, Model(draft, threads=2), rows, outputs, fitted.examples, read)
+        if compare and fitted.gold:
             settings["temperature"] = _calibrate(Model(draft, threads=2), fitted.examples, read, fitted.gold)
         finish(draft, settings)
     return Trained(folder, fitted.summary)
