@@ -23,7 +23,7 @@ models: .venv-dev/ready
 	$(DEV)/onrecord train configs/train/stance.yaml
 
 report: .venv-dev/ready
-	$(DEV)/onrecord evaluate --gold data/corpus --split dev --title "Dev report" --out docs/dev
+	$(DEV)/onrecord evaluate --gold data/corpus --split dev --counterfactual --ablation --title "Dev report" --out docs/dev
 	$(DEV)/onrecord evaluate --gold seeds --title "Seed article" --out docs/seed
 	$(DEV)/onrecord corpus stats data/corpus --out data/corpus/stats.md
 	$(DEV)/onrecord corpus agreement data/annotations/first data/annotations/second --out data/corpus/agreement.md

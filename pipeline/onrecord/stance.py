@@ -203,9 +203,14 @@ class StanceClassifier:
         scores = self.scores(text, quotes, parties)
         return [(self._stance(stance), self._toward(toward)) for stance, toward in scores]
 
-    def scores(self, text: str, quotes: Sequence[Quote], parties: Sequence[str]) -> list[tuple[Floats, Floats]]:
-        """Uncalibrated scores of each quote: stances, and targets × attitudes."""
-        rows = list(self.view.rows(self.model.tokenize(text), quotes, parties, self._ids))
+    def scores(
+        self, text: str, quotes: Sequence[Quote], parties: Sequence[str], view: QuotesView | None = None
+    ) -> list[tuple[Floats, Floats]]:
+        """Uncalibrated scores of each quote: stances, and targets × attitudes.
+
+        `view` shows the model other input than it was made for, to measure what its answers rest on.
+        """
+        rows = list((view or self.view).rows(self.model.tokenize(text), quotes, parties, self._ids))
         found: dict[int, tuple[Floats, Floats]] = {}
         for row, output in zip(rows, self.model.run([row.row for row in rows], self._batch_tokens), strict=True):
             found |= {number: read_off(output, places) for number, places in zip(row.quotes, row.places, strict=True)}

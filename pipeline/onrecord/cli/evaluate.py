@@ -61,6 +61,10 @@ def evaluate(
         bool,
         typer.Option("--counterfactual", help="Also swap the parties' names in the texts and see whether stances follow them."),
     ] = False,
+    ablation: Annotated[
+        bool,
+        typer.Option("--ablation", help="Also read the stances from other input: the quote alone, no party, a prior."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.parquet, report.md and report.html.")
     ] = None,
@@ -91,9 +95,10 @@ def evaluate(
             stages=[chosen.value for chosen in stage or []] or STAGES,
             limit=limit,
             swap_parties=counterfactual,
+            ablate=ablation,
         )
         command = _command(gold, split, stage or [], model or [], config, format, limit)
-        command += " --counterfactual" if counterfactual else ""
+        command += (" --counterfactual" if counterfactual else "") + (" --ablation" if ablation else "")
         if out is None:
             typer.echo(markdown(result, title, command))
             return

@@ -26,6 +26,7 @@ SECTIONS = {
     "attribution": "Attribution: who speaks, for which party",
     "end-to-end": "End to end: whole statements",
     "cascade": "Cascade: which room lost a statement",
+    "ablation": "Input: what do the labels rest on?",
     "counterfactual": "Counterfactual: do labels follow names?",
     "slices": "Slices",
 }

@@ -15,6 +15,7 @@ from onrecord.analyzer import Analyzer
 from onrecord.article import ArticleError
 from onrecord.config import ConflictConfig
 from onrecord.corpus import CorpusError, GoldArticle, Problem
+from onrecord.evaluation.ablation import ablation
 from onrecord.evaluation.baselines import stance_baselines, toward_baselines
 from onrecord.evaluation.calibration import Calibration, calibration
 from onrecord.evaluation.cascade import Cascade, cascade
@@ -85,6 +86,7 @@ def evaluate(
     stages: Sequence[str] = STAGES,
     limit: int | None = None,
     swap_parties: bool = False,
+    ablate: bool = False,
 ) -> Evaluation:
     """Score the rooms and the whole chain on gold articles.
 
@@ -96,6 +98,7 @@ def evaluate(
         stages: What to score, of STAGES; rooms that none of them needs are not run.
         limit: Score only the first so many articles; the evaluation says so.
         swap_parties: Also read the stances again with the parties' names swapped.
+        ablate: Also read the stances again from less, or other, input.
 
     Raises:
         ArticleError: when there is no article.
@@ -127,6 +130,10 @@ def evaluate(
         swapped = counterfactual(analyzer.classifier, analyzer.conflict, scored, resampler, progress)
         result.scores |= swapped.scores
         result.tables["counterfactual"] = swapped.tables()
+    if ablate and STANCE in stages and rooms is not None:
+        figures, table = ablation(analyzer.classifier, scored, rooms, train, resampler, progress)
+        result.scores |= figures
+        result.tables["ablation"] = [table]
     return result
 
 
