@@ -142,12 +142,15 @@ def f1(right: float, found: float, gold: float) -> float:
 
 
 def macro_f1(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> float:
-    """Unweighted mean of F1 over the labels that occur in gold; `pairs` are (gold, predicted); zero without pairs."""
-    if not pairs:
-        return 0.0
-    everything = tuple(dict.fromkeys([*labels, *(p for _, p in pairs)]))
+    """Unweighted mean of F1 over those of `labels` that occur in gold; zero where none does.
+
+    `pairs` are (gold, predicted); either may be a label that is not asked for, which counts only as a miss.
+    """
+    everything = tuple(dict.fromkeys([*labels, *(label for pair in pairs for label in pair)]))
     table = confusions([0] * len(pairs), [g for g, _ in pairs], [p for _, p in pairs], everything, 1)
-    return float(macro_f1_of(table)[0])
+    _, _, scores, gold = class_scores(table[0, :, :])
+    asked = np.arange(len(everything)) < len(set(labels))
+    return float(scores[asked & (gold > 0)].mean()) if (asked & (gold > 0)).any() else 0.0
 
 
 def accuracy(pairs: Sequence[tuple[str, str]]) -> float:
