@@ -77,3 +77,13 @@ def test_a_missing_base_names_the_remedy(tiny_project, tmp_path):
     result = CliRunner().invoke(app, ["train", str(config)])
     assert result.exit_code == 2 and "no_such_base" in result.stderr and "Traceback" not in result.stderr
     config.unlink()
+
+
+def test_a_learning_curve_goes_on_where_it_was(tiny_project, tmp_path):
+    command = ["learning-curve", str(tiny_project / "configs/train/stance.yaml"), "--out", str(tmp_path), "--seeds", "13"]
+    assert CliRunner().invoke(app, [*command, "--shares", "1"]).exit_code == 0
+    mark = next(tmp_path.glob("stance-1-13.json"))
+    before = mark.stat().st_mtime_ns
+    result = CliRunner().invoke(app, [*command, "--shares", "1"])
+    assert result.exit_code == 0 and mark.stat().st_mtime_ns == before
+    assert "| 100.0% | 12 |" in result.stdout and not list(tmp_path.glob("*.part"))

@@ -50,14 +50,13 @@ class SpecialIds:
 class QuotesRow:
     """One model input with the quotes that are read off it: their numbers, and the places of each in the row.
 
-    `sources` are the places where a source is hidden, `parties` the label of each.
+    `sources` are the places where a source is hidden.
     """
 
     row: Row
     quotes: tuple[int, ...]
     places: tuple[Ints, ...]
     sources: Ints
-    parties: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class QuotesView:
         for number in sorted(range(len(layout.contents)), key=lambda n: int(layout.contents[n][0])):
             members = [*group, number]
             extent = max(int(layout.contents[n][-1]) for n in members) - min(int(layout.contents[n][0]) for n in members)
-            inside = any(len(np.intersect1d(layout.sources[a], layout.contents[b])) for a in members for b in members if a != b)
+            inside = any(layout.holds_source(number, other) or layout.holds_source(other, number) for other in group)
             if group and (inside or extent >= self.window_tokens - 2 - 2 * self.context_tokens):
                 yield group
                 group = []
@@ -113,6 +112,8 @@ class QuotesView:
         labels: dict[int, str] = {}
         if self.source != "shown":
             for source, party in zip(layout.sources, layout.parties, strict=True):
+                if not len(source) or source[-1] < low or source[0] >= high:
+                    continue
                 part = np.setdiff1d(source, own)
                 hidden[part] = True
                 repeated[part[1:]] = True
@@ -132,7 +133,6 @@ class QuotesView:
             tuple(group),
             tuple(self._places(layout, number, at) for number in group),
             np.array([place for place, _ in sources], dtype=np.int64),
-            tuple(party for _, party in sources),
         )
 
     @staticmethod
@@ -154,6 +154,10 @@ class _Layout:
         for parts, kind in ((self.sources, SOURCE), (self.contents, CONTENT), (self.cues, CUE)):
             for part in parts:
                 self.kinds[part] = kind
+
+    def holds_source(self, quote: int, other: int) -> bool:
+        """Whether the content of `quote` has pieces of the source of `other`."""
+        return bool(np.isin(self.sources[other], self.contents[quote]).any())
 
 
 def _covering(pieces: Pieces, spans: Sequence[Span]) -> Ints:

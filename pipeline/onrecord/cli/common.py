@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -22,6 +23,16 @@ EXIT_CANNOT_START = 2
 EXIT_INTERRUPTED = 130
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def deliver(report: str, out: Path | None) -> None:
+    """Print a report, or write it to the file `out`."""
+    if out is None:
+        typer.echo(report)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(report, encoding="utf-8")
+    errors.print(f"wrote {escape(str(out))}")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onrecord.cli.common import errors, letters
+from onrecord.cli.common import deliver, letters
 
 
 def compare(
@@ -28,10 +28,4 @@ def compare(
         from onrecord.evaluation.compare import compare as run
         from onrecord.evaluation.compare import compare_markdown
 
-        report = compare_markdown(run(first, second, everything=everything), first, second)
-        if out is None:
-            typer.echo(report)
-            return
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(report, encoding="utf-8")
-        errors.print(f"wrote {out}")
+        deliver(compare_markdown(run(first, second, everything=everything), first, second), out)

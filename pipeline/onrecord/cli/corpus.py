@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from onrecord.article import ArticleError
-from onrecord.cli.common import EXIT_SOME_REJECTED, errors, letters
+from onrecord.cli.common import EXIT_SOME_REJECTED, deliver, errors, letters
 
 app = typer.Typer(no_args_is_help=True, help="Gold articles: check, split, describe, compare, import, export.")
 
@@ -104,12 +104,7 @@ def corpus_agreement(
 
         labels = load(conflict or resource_root() / "configs/conflicts/south-caucasus.yaml", ConflictConfig)
         result = agreement(read_corpus([first]), read_corpus([second]), labels.stance_labels, labels.targets)
-        if out is None:
-            typer.echo(agreement_markdown(result))
-        else:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(agreement_markdown(result), encoding="utf-8")
-            errors.print(f"wrote {escape(str(out))}")
+        deliver(agreement_markdown(result), out)
 
 
 class CorpusFormat(StrEnum):

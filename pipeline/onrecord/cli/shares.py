@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onrecord.cli.common import errors, letters
+from onrecord.cli.common import deliver, letters
 
 
 def shares(
@@ -34,10 +34,4 @@ def shares(
         from onrecord.evaluation.shares import shares as run
         from onrecord.evaluation.shares import shares_markdown
 
-        report = shares_markdown(run(labelled, pile, party or [], stance or [], articles), labelled, pile)
-        if out is None:
-            typer.echo(report)
-            return
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(report, encoding="utf-8")
-        errors.print(f"wrote {out}")
+        deliver(shares_markdown(run(labelled, pile, party or [], stance or [], articles), labelled, pile), out)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from onrecord.config import resolve
 from onrecord.corpus import GoldArticle, corpus_hash, read_split
@@ -16,6 +17,7 @@ from onrecord.inference import Model
 from onrecord.records import is_divergent, stable_hash
 from onrecord.stance import StanceClassifier
 from onrecord.training.run import load_training, train_run
+from onrecord.training.studies import recorded
 
 BATCH_TOKENS = 4096
 
@@ -66,18 +68,17 @@ def learning_curve(
                 }
             )
             fingerprint = stable_hash(config.model_dump(mode="json", exclude={"output", "checkpoints"}), digest)
-            mark = out / f"{name}.json"
-            known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
-            if known.get("fingerprint") == fingerprint:
-                point = CurvePoint(**known["point"])
-            else:
-                model = Model(train_run(path, config, name, compare=False).folder, threads=1)
-                scores = _scores(model, dev)
-                point = CurvePoint(share, seed, model.settings["train_articles"], model.settings["train_quotes"], scores)
-                mark.write_text(json.dumps({"fingerprint": fingerprint, "point": asdict(point)}, indent=1), encoding="utf-8")
+            result = recorded(out / f"{name}.json", fingerprint, partial(_point, path, config, name, dev))
+            point = CurvePoint(**result)
             points.append(point)
             done(point)
     return points
+
+
+def _point(path: Path, config: Any, name: str, dev: Sequence[GoldArticle]) -> dict[str, Any]:
+    model = Model(train_run(path, config, name, compare=False).folder, threads=1)
+    learned = model.settings["train_articles"], model.settings["train_quotes"]
+    return asdict(CurvePoint(config.train_share, config.optimizer.seed, *learned, _scores(model, dev)))
 
 
 def _scores(model: Model, dev: Sequence[GoldArticle]) -> dict[str, float]:

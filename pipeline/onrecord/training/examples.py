@@ -170,7 +170,7 @@ def collate_extraction(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor
 class StanceCollator:
     """Makes batches of rows of quotes; hides the party of a share of the sources, anew in each training batch.
 
-    Draws come from torch's generator, which checkpoints keep.
+    Draws come from torch's generator, which the caller seeds.
     """
 
     def __init__(self, mask: int, hide_party: float) -> None:

@@ -31,6 +31,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from onrecord.config import OptimizerConfig
+from onrecord.training.bundle import write_whole
 from onrecord.training.nets import TrainingError
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
@@ -78,9 +79,7 @@ class Run:
 
     def write_summary(self, summary: FitSummary) -> None:
         """Store the summary, whole or not at all."""
-        part = self.folder / "summary.json.part"
-        part.write_text(json.dumps(asdict(summary)), encoding="utf-8")
-        part.replace(self.folder / "summary.json")
+        write_whole(self.folder / "summary.json", json.dumps(asdict(summary)))
 
 
 def fit(

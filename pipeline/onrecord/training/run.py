@@ -35,7 +35,7 @@ from onrecord.records import UNKNOWN, stable_hash
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
 from onrecord.stance import read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
-from onrecord.training.bundle import finish, whole_folder
+from onrecord.training.bundle import finish, whole_folder, write_whole
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit
@@ -279,9 +279,7 @@ def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
         shutil.rmtree(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     if not same:
-        part = mark.with_suffix(".part")
-        part.write_text(json.dumps(fingerprint | {"path": str(path.resolve())}, sort_keys=True, indent=1), encoding="utf-8")
-        part.replace(mark)
+        write_whole(mark, json.dumps(fingerprint | {"path": str(path.resolve())}, sort_keys=True, indent=1))
 
 
 def _train_extraction(

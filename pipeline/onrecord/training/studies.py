@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from onrecord.config import ConfigError, SearchSpace, TargetTrainConfig
 from onrecord.corpus.splits import story_groups
 from onrecord.records import stable_hash
+from onrecord.training.bundle import write_whole
 from onrecord.training.nets import TrainingError
 from onrecord.training.run import Data, fit_run, read_data, train_run
 
@@ -83,7 +84,7 @@ def cross_validate(path: Path, config: Any, folds: int, out: Path, done: Done) -
         rest = [item for other in parts if other is not part for item in other]
         fold = Data({"train": rest, "dev": part}, f"{data.digest}-{number}-of-{folds}")
         name = f"{path.stem}-fold{number}of{folds}"
-        selection = _recorded(out / f"{name}.json", _fingerprint(own, fold), lambda: _score(path, own, name, fold))  # noqa: B023
+        selection = recorded(out / f"{name}.json", _fingerprint(own, fold), lambda: _score(path, own, name, fold))  # noqa: B023
         runs.append(StudyRun(f"fold {number} of {folds}", {"dev": len(part), "train": len(rest)}, selection))
         shutil.rmtree(own.checkpoints / name, ignore_errors=True)
         done(runs[-1])
@@ -230,14 +231,12 @@ def _fingerprint(config: Any, data: Data) -> str:
     return stable_hash(config.model_dump(mode="json", exclude={"output", "checkpoints", "search", "benchmark"}), data.digest)
 
 
-def _recorded(mark: Path, fingerprint: str, score: Callable[[], float]) -> float:
-    """The score that `mark` holds for the same config and data, or a new one, which is then stored."""
+def recorded(mark: Path, fingerprint: str, compute: Callable[[], Any]) -> Any:
+    """The result that `mark` holds for the same config and data, or a new one, which is then stored; a JSON value."""
     known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
     if known.get("fingerprint") == fingerprint:
-        return float(known["selection"])
-    selection = score()
+        return known["result"]
+    result = compute()
     mark.parent.mkdir(parents=True, exist_ok=True)
-    part = mark.with_suffix(".part")
-    part.write_text(json.dumps({"fingerprint": fingerprint, "selection": selection}), encoding="utf-8")
-    part.replace(mark)
-    return selection
+    write_whole(mark, json.dumps({"fingerprint": fingerprint, "result": result}, indent=1))
+    return result
