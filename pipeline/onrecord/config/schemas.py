@@ -306,6 +306,13 @@ class StanceTrainConfig(_TrainConfig):
         default=0.3, title="Sources whose party is hidden in training, so that words decide [share of sources]"
     )
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
+    teachers: tuple[Path, ...] = Field(
+        default=(), title="Stance model folders whose mean answer on train is learned from beside the labels"
+    )
+    teacher_share: Fraction = Field(default=0.5, title="How much teachers count; labels count for the rest [share of the loss]")
+    teacher_temperature: Annotated[float, Field(ge=1)] = Field(
+        default=2.0, title="How far the teachers' answers are softened before they are learned [temperature]"
+    )
     loss: LossConfig = Field(default=LossConfig(label_smoothing=0.05), title="The stance loss")
 
 

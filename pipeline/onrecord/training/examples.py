@@ -23,10 +23,12 @@ from onrecord.extraction import (
     windows,
     word_types,
 )
-from onrecord.inference import special_id, tokenize
+from onrecord.inference import softmax, special_id, tokenize
 from onrecord.records import ATTITUDES, is_divergent
-from onrecord.stance import QuotesView, SpecialIds
+from onrecord.stance import QuotesView, SpecialIds, StanceClassifier
 from onrecord.training.nets import IGNORE
+
+TAUGHT = ("taught_stance", "taught_toward")  # what teachers answered, beside the labels
 
 
 def extraction_examples(
@@ -112,15 +114,24 @@ def _link_tables(
 
 
 def stance_examples(
-    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: StanceTrainConfig, conflict: ConflictConfig
+    articles: Sequence[GoldArticle],
+    tokenizer: Tokenizer,
+    config: StanceTrainConfig,
+    conflict: ConflictConfig,
+    teachers: Sequence[StanceClassifier] = (),
 ) -> list[dict[str, Any]]:
-    """One example a row of quotes, as the classifier sees it at run time with the right parties, and each quote's labels."""
+    """One example a row of quotes, as the classifier sees it at run time with the right parties, and each quote's labels.
+
+    With `teachers`, each quote also has the mean of their softened answers.
+    """
     view = QuotesView(config.window_tokens, config.context_tokens, config.source)
     ids = SpecialIds.of(tokenizer, conflict.party_labels)
     examples = []
     for gold in articles:
         pieces = tokenize(tokenizer, gold.article.text)
-        for row in view.rows(pieces, gold.quotes, [quote.party for quote in gold.quotes], ids):
+        parties = [quote.party for quote in gold.quotes]
+        taught = _taught(gold, parties, teachers, config.teacher_temperature)
+        for row in view.rows(pieces, gold.quotes, parties, ids):
             quotes = [gold.quotes[number] for number in row.quotes]
             examples.append(
                 {
@@ -133,8 +144,25 @@ def stance_examples(
                     "divergent": [int(is_divergent(quote.party, quote.stance)) for quote in quotes],
                     "length": len(row.row.ids),
                 }
+                | {name: [values[number] for number in row.quotes] for name, values in taught.items()}
             )
     return examples
+
+
+def _taught(
+    gold: GoldArticle, parties: Sequence[str], teachers: Sequence[StanceClassifier], temperature: float
+) -> dict[str, list[Any]]:
+    """The teachers' mean probabilities for each quote of an article: stances, and targets × attitudes."""
+    if not teachers or not gold.quotes:
+        return {}
+    read = [teacher.scores(gold.article.text, gold.quotes, parties) for teacher in teachers]
+    return {
+        name: [
+            np.mean([softmax(scores[number][index], temperature) for scores in read], axis=0).tolist()
+            for number in range(len(gold.quotes))
+        ]
+        for index, name in enumerate(TAUGHT)
+    }
 
 
 def toward_labels(quote: GoldQuote, targets: Sequence[str]) -> list[int]:
@@ -195,6 +223,13 @@ class StanceCollator:
         targets = len(examples[0]["toward_labels"][0])
         batch["toward_labels"] = _pad([example["toward_labels"] for example in examples], (quotes, targets), IGNORE)
         batch["divergent"] = _pad([example["divergent"] for example in examples], (quotes,), 0)
+        for name in TAUGHT:
+            if name in examples[0]:
+                answers = [np.asarray(example[name], dtype=np.float32) for example in examples]
+                taught = np.zeros((len(examples), quotes, *answers[0].shape[1:]), dtype=np.float32)
+                for row, values in enumerate(answers):
+                    taught[row, : len(values)] = values
+                batch[name] = torch.from_numpy(taught)
         return batch
 
 

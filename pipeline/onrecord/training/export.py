@@ -54,6 +54,7 @@ def export_onnx(net: Any, outputs: Sequence[str], path: Path, fp32_layers: int =
     table = embeddings.word_embeddings
     embeddings.word_embeddings = _RowwiseEmbedding(table)
     # Fused attention trains faster, but exports with shapes that are fixed to the example's.
+    fused = net.encoder.model.config._attn_implementation
     net.encoder.model.set_attn_implementation("eager")
     example = torch.ones((2, 16), dtype=torch.int64)
     names = ["input_ids", "attention_mask", "token_type_ids"]
@@ -82,7 +83,7 @@ def export_onnx(net: Any, outputs: Sequence[str], path: Path, fp32_layers: int =
             )
     finally:
         embeddings.word_embeddings = table
-        net.encoder.model.set_attn_implementation("sdpa")
+        net.encoder.model.set_attn_implementation(fused)
 
 
 def _kept_fp32(path: Path, layers: int) -> list[str]:

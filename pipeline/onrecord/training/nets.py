@@ -46,7 +46,9 @@ def find_base(base: str) -> Path:
 
 
 class Encoder(nn.Module):
-    """The lowest `layers` of the base (all for None) with room for `types` token types; new ones start as copies of type 0.
+    """The lowest `layers` of the base (all for None) with room for `types` token types, which start out alike.
+
+    A base that knows no token types (MPNet) gets them as vectors added to those of the words.
 
     Raises:
         TrainingError: when the base has fewer layers.
@@ -54,23 +56,32 @@ class Encoder(nn.Module):
 
     def __init__(self, base: Path, types: int, layers: int | None) -> None:
         super().__init__()
-        self.model = AutoModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="sdpa")
-        old = self.model.embeddings.token_type_embeddings.weight.detach()
-        table = nn.Embedding(types, old.shape[1])
+        self.model = AutoModel.from_pretrained(base, add_pooling_layer=False)
+        self.width: int = self.model.config.hidden_size
+        table = nn.Embedding(types, self.width)
+        old = getattr(self.model.embeddings, "token_type_embeddings", None)
         with torch.no_grad():
-            table.weight.copy_(old[0].expand(types, -1))
-        self.model.embeddings.token_type_embeddings = table
-        self.model.config.type_vocab_size = types
+            table.weight.copy_(torch.zeros(self.width) if old is None else old.weight[0].expand(types, -1))
+        self.added_types: nn.Embedding | None = None
+        if old is None:
+            self.added_types = table
+        else:
+            self.model.embeddings.token_type_embeddings = table
+            self.model.config.type_vocab_size = types
         if layers is not None:
             there = len(self.model.encoder.layer)
             if layers > there:
                 raise TrainingError(f"layers: {layers}, but {base} has {there}; set `layers` to {there} or less")
             self.model.encoder.layer = self.model.encoder.layer[:layers]
             self.model.config.num_hidden_layers = layers
-        self.width: int = old.shape[1]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+        if self.added_types is None:
+            inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids}
+        else:
+            words = self.model.embeddings.word_embeddings(input_ids)
+            inputs = {"inputs_embeds": words + self.added_types(token_type_ids)}
+        return self.model(**inputs, attention_mask=attention_mask).last_hidden_state
 
 
 class ExtractionNet(nn.Module):
@@ -160,6 +171,7 @@ class StanceNet(nn.Module):
         nn.init.zeros_(self.weight.weight)  # all pieces count alike until training says otherwise
         nn.init.zeros_(self.weight.bias)
         self.targets, self.toward_weight = targets, config.toward_weight
+        self.teacher_share, self.teacher_temperature = config.teacher_share, config.teacher_temperature
         self.loss = loss
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
@@ -176,10 +188,13 @@ class StanceNet(nn.Module):
         stance_labels: Any,
         toward_labels: Any,
         divergent: Any = None,
+        taught_stance: Any = None,
+        taught_toward: Any = None,
     ) -> dict[str, torch.Tensor]:
         """Loss and scores of each quote; `divergent` only rides along to the metrics, which get examples in the sampler's order.
 
-        `places` is rows × quotes × pieces, padded with -1: what `stance.read_off` reads.
+        `places` is rows × quotes × pieces, padded with -1: what `stance.read_off` reads. `taught_stance` and
+        `taught_toward` are the teachers' softened answers.
         """
         stance, toward, weight = self.scores(input_ids, attention_mask, token_type_ids)
         rows = torch.arange(len(places)).view(-1, 1, 1)
@@ -187,8 +202,18 @@ class StanceNet(nn.Module):
         shares = torch.softmax(weight[rows, at].squeeze(-1).masked_fill(places < 0, -1e4), -1).unsqueeze(-1)
         stance = (shares * stance[rows, at]).sum(2)
         toward = (shares * toward[rows, at]).sum(2)
-        loss = self.loss(stance.flatten(0, 1), stance_labels.flatten())
-        loss = loss + self.toward_weight * nn.functional.cross_entropy(
-            toward.reshape(-1, len(ATTITUDES)), toward_labels.flatten(), ignore_index=IGNORE
-        )
+        flat, attitudes = stance.flatten(0, 1), toward.reshape(-1, len(ATTITUDES))
+        loss = self.loss(flat, stance_labels.flatten())
+        loss = loss + self.toward_weight * nn.functional.cross_entropy(attitudes, toward_labels.flatten(), ignore_index=IGNORE)
+        if taught_stance is not None:
+            taught = self._divergence(flat, taught_stance.flatten(0, 1), stance_labels.flatten() != IGNORE)
+            taught = taught + self.toward_weight * self._divergence(
+                attitudes, taught_toward.reshape(-1, len(ATTITUDES)), toward_labels.flatten() != IGNORE
+            )
+            loss = (1 - self.teacher_share) * loss + self.teacher_share * taught
         return {"loss": loss, "stance": stance}
+
+    def _divergence(self, scores: torch.Tensor, taught: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Kullback-Leibler divergence from the teachers' answers, times T² (Hinton et al. 2015, *Distilling the Knowledge*)."""
+        own = torch.log_softmax(scores[real] / self.teacher_temperature, -1)
+        return nn.functional.kl_div(own, taught[real], reduction="batchmean") * self.teacher_temperature**2

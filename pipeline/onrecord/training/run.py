@@ -30,10 +30,10 @@ from onrecord.corpus.imported import articles_hash, read_brat_splits
 from onrecord.corpus.labelled import data_hash, read_labelled, sides
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
-from onrecord.inference import FORMAT, Model, Row, special_id
+from onrecord.inference import FORMAT, Model, Row, load_model, special_id
 from onrecord.records import UNKNOWN, stable_hash
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
-from onrecord.stance import read_off
+from onrecord.stance import StanceClassifier, read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
 from onrecord.training.bundle import finish, whole_folder, write_whole
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
@@ -195,7 +195,10 @@ def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progre
         outputs, read, gold = (TARGET_OUTPUT,), read_label, {TARGET_OUTPUT: "label"}
     else:
         conflict = load(resolve(path, config.conflict), ConflictConfig)
-        train_one = _train_extraction if isinstance(config, ExtractionTrainConfig) else _train_stance
+        train_one: Callable[..., Any] = _train_extraction
+        if isinstance(config, StanceTrainConfig):
+            folders = () if read_only else config.teachers
+            train_one = partial(_train_stance, teachers=[_teacher(resolve(path, folder), conflict) for folder in folders])
         net, settings, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
         settings |= {
             "conflict": conflict.name,
@@ -326,8 +329,12 @@ def _train_stance(
     tokenizer: Tokenizer,
     base: Path,
     run: Run,
+    teachers: Sequence[StanceClassifier],
 ) -> tuple[StanceNet, dict[str, Any], list[dict[str, Any]]]:
-    examples = {name: stance_examples(articles, tokenizer, config, conflict) for name, articles in splits.items()}
+    examples = {
+        "train": stance_examples(splits["train"], tokenizer, config, conflict, teachers),
+        "dev": stance_examples(splits["dev"], tokenizer, config, conflict),
+    }
     labels = conflict.stance_labels
     gold = [label for example in examples["train"] for label in example["stance_labels"]]
     net = StanceNet(base, config, LabelLoss(config.loss, gold, labels), len(labels), len(conflict.targets))
@@ -363,6 +370,18 @@ def _train_stance(
         "temperature": {"stance": 1.0, "toward": 1.0},
     }
     return net, settings, examples["dev"]
+
+
+def _teacher(folder: Path, conflict: ConflictConfig) -> StanceClassifier:
+    model = load_model(folder, threads=2)
+    wanted = {"stances": conflict.stance_labels, "targets": conflict.targets}
+    for name, labels in wanted.items():
+        if tuple(model.settings.get(name, ())) != tuple(labels):
+            raise TrainingError(
+                f"teachers: {folder} answers with the {name} {model.settings.get(name)}, and the conflict has {list(labels)}; "
+                "name a stance model of this conflict"
+            )
+    return StanceClassifier(model, batch_tokens=4096)
 
 
 def _source_parties(conflict: ConflictConfig) -> tuple[str, ...]:
