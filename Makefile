@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/onrecord
 DEV := .venv-dev/bin
 
-.PHONY: demo test check models report clean
+.PHONY: demo test check models report benchmarks clean
 
 demo: .venv/ready
 	$(RUN) analyze seeds/000_613e7597b781f811.txt --date 2021-11-08 --out out/seed.jsonl --out out/seed.html
@@ -30,6 +30,16 @@ report: .venv-dev/ready
 	$(DEV)/onrecord schema > docs/statement.schema.json
 	$(DEV)/onrecord config reference > docs/config.md
 	$(DEV)/python docs/make_readme.py
+
+# Trains and scores on public data sets, which are not shipped: make benchmarks BENCHMARKS=FOLDER
+benchmarks: .venv-dev/ready
+	$(DEV)/onrecord train configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS)
+	$(DEV)/onrecord benchmark configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS) --out docs/benchmarks/newsmtsc
+	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
+	$(DEV)/onrecord benchmark configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz --out docs/benchmarks/tweeteval-stance
+	$(DEV)/onrecord train configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz
+	$(DEV)/onrecord benchmark configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz --out docs/benchmarks/polnear
+	$(DEV)/python docs/make_benchmarks.py
 
 # The lean runtime: no torch, and no byte code for modules that are never loaded.
 .venv/ready: pyproject.toml constraints.txt

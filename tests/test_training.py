@@ -89,6 +89,15 @@ def test_a_learning_curve_goes_on_where_it_was(tiny_project, tmp_path):
     assert "| 100.0% | 12 |" in result.stdout and not list(tmp_path.glob("*.part"))
 
 
+def test_a_learning_curve_takes_overrides_and_refuses_single_texts(tiny_project, target_project, tmp_path):
+    command = ["learning-curve", "--out", str(tmp_path), "--seeds", "13", "--shares", "1"]
+    stance = str(tiny_project / "configs/train/stance.yaml")
+    strange = CliRunner().invoke(app, [*command, stance, "optimizer.epoch=1"])
+    assert strange.exit_code == 2 and "epochs" in strange.stderr
+    refused = CliRunner().invoke(app, [*command, str(target_project / "configs/train/target.yaml")])
+    assert refused.exit_code == 2 and "single texts" in refused.stderr and "Traceback" not in refused.stderr
+
+
 def test_a_stance_model_learns_from_a_teacher(tiny_project, tmp_path):
     teacher = tmp_path / "teacher"
     command = ["train", str(tiny_project / "configs/train/stance.yaml"), f"checkpoints={tmp_path / 'runs'}"]

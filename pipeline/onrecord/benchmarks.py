@@ -37,14 +37,19 @@ Counts = dict[str, tuple[int, int, int]]  # measure → right, found, gold of an
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Scores of one model on one split; the first of `scores` is the headline."""
+    """Scores of one model on one split; the first of `scores` is the headline.
+
+    `trained` is what its settings say of the training: base model, steps, tokens a second, day, versions.
+    """
 
     name: str
     split: str
     model: str
     data_hash: str
     scores: dict[str, Score]
+    aims: dict[str, float]
     published: dict[str, str]
+    trained: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data with stable keys: what `metrics.json` holds."""
@@ -55,15 +60,19 @@ class BenchmarkResult:
             "model": self.model,
             "trained_on_data_hash": self.data_hash,
             "scores": {name: vars(score) for name, score in self.scores.items()},
+            "aims": self.aims,
             "published": self.published,
+            "trained": self.trained,
         }
 
     def markdown(self) -> str:
         """A table of the scores, one row a measure, published results last."""
-        lines = ["| data | split | measure | ours [95 %] | n | published |", "|---|---|---|---|---|---|"]
+        lines = ["| data | split | measure | ours [95 %] | n | aim | published |", "|---|---|---|---|---|---|---|"]
         published = "; ".join(f"{system} {figure}" for system, figure in self.published.items())
         for number, (name, score) in enumerate(self.scores.items()):
-            lines.append(f"| {self.name} | {self.split} | {name} | {score} | {score.n} | {published if not number else ''} |")
+            aim = self.aims.get(name, "")
+            cells = (self.name, self.split, name, score, score.n, aim, published if not number else "")
+            lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
         return "\n".join(lines) + "\n"
 
 
@@ -103,9 +112,22 @@ def run_benchmark(
         parts = read_brat_splits(place)
         articles = _of_split(config.benchmark, set(parts), parts.get(config.benchmark.split, []), place)
         scores = _span_scores(model, articles, track)
-    settings = model.settings
+    settings, benchmark = model.settings, config.benchmark
+    strange = sorted(set(benchmark.aims) - set(scores))
+    if strange:
+        raise ConfigError(
+            f"{path}: `benchmark.aims` names no measure of this benchmark: {', '.join(strange)}; measures: {', '.join(scores)}"
+        )
     return BenchmarkResult(
-        config.benchmark.name, config.benchmark.split, model.name, settings["corpus_hash"], scores, config.benchmark.published
+        benchmark.name,
+        benchmark.split,
+        model.name,
+        settings["corpus_hash"],
+        scores,
+        benchmark.aims,
+        benchmark.published,
+        {"base": settings["training_config"]["base"]}
+        | {name: settings[name] for name in ("onrecord", "git", "packages", "seed", "trained", "fit")},
     )
 
 

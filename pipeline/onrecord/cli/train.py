@@ -142,6 +142,7 @@ def learning_curve(
     out: Annotated[Path, typer.Option(help="Folder for the points; the same command resumes an unfinished curve.")],
     shares: Annotated[str, typer.Option(help="Shares of the train quotes.")] = "0.125,0.25,0.5,1",
     seeds: Annotated[str, typer.Option(help="Seeds, one training each.")] = "13,14,15",
+    overrides: Overrides = None,
 ) -> None:
     """Train on growing shares of the corpus and score each model on dev: would more data still help?
 
@@ -161,7 +162,12 @@ def learning_curve(
             raise typer.BadParameter(f"--shares {shares}: each share is above 0 and at most 1")
         out.mkdir(parents=True, exist_ok=True)
         points = training.learning_curve(
-            config, wanted, numbers, out, lambda point: errors.print(f"share {point.share:g}, seed {point.seed}: {point.scores}")
+            config,
+            training.load_training(config, overrides or ()),
+            wanted,
+            numbers,
+            out,
+            lambda point: errors.print(f"share {point.share:g}, seed {point.seed}: {point.scores}"),
         )
         (out / "curve.md").write_text(training.curve_markdown(points), encoding="utf-8")
         typer.echo(training.curve_markdown(points))

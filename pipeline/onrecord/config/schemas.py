@@ -237,6 +237,7 @@ class BenchmarkConfig(Section):
 
     name: str = Field(title="Name of the data set, for the table")
     split: str = Field(title="Part of the data that is scored and never trained on")
+    aims: dict[str, float] = Field(default={}, title="Measure → what this project means to reach")
     published: dict[str, str] = Field(default={}, title="System → its published result, for the row beside ours")
 
 

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from onrecord.config import resolve
+from onrecord.config import TargetTrainConfig, resolve
 from onrecord.corpus import GoldArticle, corpus_hash, read_split
 from onrecord.evaluation import accuracy, f1, macro_f1, match
 from onrecord.extraction import Extractor
 from onrecord.inference import Model
 from onrecord.records import is_divergent, stable_hash
 from onrecord.stance import StanceClassifier
-from onrecord.training.run import load_training, train_run
+from onrecord.training.nets import TrainingError
+from onrecord.training.run import train_run
 from onrecord.training.studies import recorded
 
 BATCH_TOKENS = 4096
@@ -34,23 +35,25 @@ class CurvePoint:
 
 
 def learning_curve(
-    path: Path, shares: Sequence[float], seeds: Sequence[int], out: Path, done: Callable[[CurvePoint], None]
+    path: Path, base: Any, shares: Sequence[float], seeds: Sequence[int], out: Path, done: Callable[[CurvePoint], None]
 ) -> list[CurvePoint]:
-    """Train the config at `path` once for every share and seed, and score each model on dev.
+    """Train once for every share and seed, and score each model on dev.
 
     A point that `out` holds for the same config and corpus is not trained again, so an interrupted curve goes on.
 
     Args:
-        path: A training config.
+        path: The YAML that relative paths in `base` count from; its name is the points'.
+        base: A training config of articles.
         shares: Shares of the train quotes, each above 0 and at most 1.
         seeds: Seeds of draw, initial weights and order.
         out: Folder for one JSON file a point, and for checkpoints and models while they are needed.
         done: Called after each point.
 
     Raises:
-        TrainingError: when base, corpus or checkpoints don't fit.
+        TrainingError: when the config learns from single texts, or base, corpus or checkpoints don't fit.
     """
-    base = load_training(path)
+    if isinstance(base, TargetTrainConfig):
+        raise TrainingError(f"{path}: a learning curve needs a train-extraction or train-stance config, not one of single texts")
     corpus = resolve(path, base.corpus)
     digest = corpus_hash(corpus)
     dev = read_split(corpus, "dev")
