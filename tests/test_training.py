@@ -79,6 +79,17 @@ def test_a_missing_base_names_the_remedy(tiny_project, tmp_path):
     config.unlink()
 
 
+def test_a_base_folder_counts_from_the_project_of_its_config(tiny_project, tiny_base):
+    import shutil
+
+    from onrecord.training import TrainingError, find_base
+
+    place = shutil.copytree(tiny_base, tiny_project / "bases/tiny")
+    assert find_base("bases/tiny", tiny_project / "configs/train/stance.yaml") == place
+    with pytest.raises(TrainingError, match="hub"):
+        find_base("bases/none", tiny_project / "configs/train/stance.yaml", download=False)
+
+
 def test_a_learning_curve_goes_on_where_it_was(tiny_project, tmp_path):
     command = ["learning-curve", str(tiny_project / "configs/train/stance.yaml"), "--out", str(tmp_path), "--seeds", "13"]
     assert CliRunner().invoke(app, [*command, "--shares", "1"]).exit_code == 0

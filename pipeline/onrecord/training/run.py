@@ -179,7 +179,7 @@ class _Fitted:
 
 
 def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progress], None] | None, read_only: bool) -> _Fitted:
-    base = find_base(config.base)
+    base = find_base(config.base, path)
     set_seed(config.optimizer.seed)
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
