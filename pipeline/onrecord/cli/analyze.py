@@ -100,7 +100,7 @@ def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tupl
     keep = any(format is Format.html for format, _ in outputs)
     with _streams(outputs) as streams, _progress() as progress:
         task = progress.add_task("analyzing", total=None)
-        for item in read_articles(paths, sys.stdin.buffer, day):
+        for item in read_articles(paths, sys.stdin.buffer, day, analyzer.settings):
             if isinstance(item, Rejected):
                 rejected += 1
                 errors.print(f"[yellow]rejected:[/] {escape(item.reason)}")

@@ -22,6 +22,12 @@ EXIT_SOME_REJECTED = 1
 EXIT_CANNOT_START = 2
 EXIT_INTERRUPTED = 130
 
+# Which extra brings what the base install is without.
+_EXTRAS = {
+    "batch": ("backports", "compression", "duckdb", "pyarrow", "warcio"),
+    "train": ("datasets", "krippendorff", "matplotlib", "optuna", "scipy", "sklearn", "torch", "transformers", "vaderSentiment"),
+}
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -44,21 +50,12 @@ def letters() -> Iterator[None]:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise typer.Exit(EXIT_CANNOT_START) from error
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in (
-            "torch",
-            "transformers",
-            "datasets",
-            "optuna",
-            "sklearn",
-            "scipy",
-            "krippendorff",
-            "matplotlib",
-            "pyarrow",
-            "vaderSentiment",
-        ):
-            errors.print(f"[bold red]error:[/] this command needs {error.name}: pip install 'onrecord\\[train]'")
-            raise typer.Exit(EXIT_CANNOT_START) from error
-        raise
+        missing = (error.name or "").split(".")[0]
+        extra = next((extra for extra, modules in _EXTRAS.items() if missing in modules), None)
+        if extra is None:
+            raise
+        errors.print(f"[bold red]error:[/] this needs the package {missing}: pip install 'onrecord\\[{extra}]'")
+        raise typer.Exit(EXIT_CANNOT_START) from error
     except KeyboardInterrupt as error:
         errors.print("interrupted")
         raise typer.Exit(EXIT_INTERRUPTED) from error
