@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from onrecord.article import ArticleError
+from onrecord.batch import BatchError, QueryError
 from onrecord.config import ConfigError
 from onrecord.corpus import CorpusError
 from onrecord.inference import ModelError
@@ -46,7 +47,7 @@ def letters() -> Iterator[None]:
     """Print a known fault as its own clear text and leave with exit code 2; anything else is a bug and shows."""
     try:
         yield
-    except (ArticleError, ConfigError, CorpusError, ModelError, RecordError, FileNotFoundError) as error:
+    except (ArticleError, BatchError, ConfigError, CorpusError, ModelError, QueryError, RecordError, FileNotFoundError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise typer.Exit(EXIT_CANNOT_START) from error
     except ModuleNotFoundError as error:
