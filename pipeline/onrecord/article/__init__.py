@@ -11,7 +11,7 @@ from onrecord.article.readers import (
     read_articles,
     read_raw,
 )
-from onrecord.article.text import MAX_BYTES, ArticleError, Rejected, decode, parse_date
+from onrecord.article.text import MAX_BYTES, ArticleError, Rejected, decode, parse_date, storable
 
 __all__ = [
     "MAX_BYTES",
@@ -27,4 +27,5 @@ __all__ = [
     "raw_articles",
     "read_articles",
     "read_raw",
+    "storable",
 ]

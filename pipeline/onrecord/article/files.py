@@ -60,8 +60,10 @@ class Progress:
     def file(self, size: int, part: Callable[[], int] = int) -> Iterator[None]:
         """Count a file of `size` bytes, of which `part` says how much is read, until it is done."""
         self._part = part
-        yield
-        self._whole, self._part = self._whole + size, int
+        try:
+            yield
+        finally:
+            self._whole, self._part = self._whole + size, int
 
 
 def find_files(paths: Iterable[str], skip: Path | None = None) -> Iterator[InputFile | Rejected]:

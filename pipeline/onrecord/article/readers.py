@@ -11,6 +11,7 @@ import datetime as dt
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -334,8 +335,20 @@ def _warc(path: str, stream: BinaryIO) -> Iterator[RawArticle | Rejected]:
     from warcio.archiveiterator import ArchiveIterator
 
     number = 0
+    said = io.StringIO()
     try:
-        for record in ArchiveIterator(stream):
+        records = ArchiveIterator(stream)
+        while True:
+            # What is odd in a record the parser prints, when it comes to the next one.
+            with redirect_stderr(said):
+                record = next(records, None)
+            if said.getvalue():
+                place, oddity = f"{path}:{number}", " ".join(said.getvalue().split("Remainder")[0].split())
+                yield Rejected(place, f"{place}: this record, or what follows it, is damaged ({oddity})")
+                said.seek(0)
+                said.truncate()
+            if record is None:
+                return
             number += 1
             raw = _page(record, f"{path}:{number}")
             if raw is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import datetime as dt
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,15 @@ class Rejected:
 
     place: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for name in ("place", "reason"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
+
+
+def storable(text: str) -> str:
+    """`text` as UTF-8 can hold it: names of files, and what a fault quotes, may have bytes that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def parse_date(text: str, where: str) -> dt.date:
@@ -123,6 +133,9 @@ def from_html(place: str, data: bytes, date: dt.date | None, declared: str | Non
     """
     import trafilatura  # half a second to load, and only HTML needs it
     from lxml import etree
+
+    # It tells of every page that it makes nothing of; so do we, with the page's place.
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
 
     meta = _META_CHARSET.search(data[:4096])
     source = decode(place, data, declared or (meta[1].decode("ascii") if meta else None))

@@ -88,9 +88,13 @@ class RunFolder:
         """Make the folder, or clear the one there of what a killed run left half written."""
         for room in ("statements", "articles", "shards"):
             (self.path / room).mkdir(parents=True, exist_ok=True)
+        self.clear()
+        self.write_manifest(manifest)
+
+    def clear(self) -> None:
+        """Remove what killed processes left half written."""
         for left in self.path.rglob(".*.part"):
             left.unlink(missing_ok=True)
-        self.write_manifest(manifest)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the run is and how far it is."""

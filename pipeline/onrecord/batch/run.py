@@ -16,7 +16,7 @@ from typing import Any
 
 from onrecord import __version__
 from onrecord.analyzer import DEFAULT_CONFIG
-from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles
+from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles, storable
 from onrecord.batch.folder import BatchError, Format, Mark, RunFolder, quarantine_lines
 from onrecord.batch.shards import Shard, cut
 from onrecord.batch.workers import Job, Workers, cannot_write, one_thread
@@ -135,7 +135,10 @@ class _Run:
             progress = Progress()
             seen = _Inputs(find_files(paths, skip=self.folder.path))
             shards = cut(raw_articles(seen, settings.columns, progress), settings.shard_articles, lambda: progress.read)
-            self._work(shards, workers, watch)
+            try:
+                self._work(shards, workers, watch)
+            finally:
+                self.folder.clear()
             if seen.digest() != self.about["fingerprint"]["inputs"]:
                 raise BatchError(
                     f"{self.folder.path}: the inputs changed while they were read; make the run anew from inputs that stand still"
@@ -249,7 +252,12 @@ def _describe(
     chosen |= {name: _digest(file) for name, file in (("conflict", conflict_path), ("registry", registry))}
     versions = {"onrecord": __version__} | {name: version(name) for name in PACKAGES}
     return {
-        "inputs": {"paths": list(paths), "date": chosen["date"], "files": inputs.count, "bytes": inputs.bytes},
+        "inputs": {
+            "paths": [storable(each) for each in paths],
+            "date": chosen["date"],
+            "files": inputs.count,
+            "bytes": inputs.bytes,
+        },
         "output": format,
         "config": settings.model_dump(mode="json") | {"file": str(path)},
         "models": models,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onrecord.analyzer import Analyzer
-from onrecord.article import RawArticle, Rejected, read_raw
+from onrecord.article import RawArticle, Rejected, read_raw, storable
 from onrecord.batch.folder import Mark, RunFolder
 from onrecord.records import Article, RecordError, Statement
 
@@ -118,13 +118,14 @@ def analyze_raw(analyzer: Analyzer, item: Item, date: dt.date | None, seen: Seen
         if isinstance(read, Rejected):
             return Outcome(read.place, None, None, [], read.reason)
         article, digest = read, hashlib.sha256(read.text.encode()).hexdigest()[:16]
-        return Outcome(item.place, article, digest, (seen or Seen()).analyze(analyzer, article, digest), None)
+        return Outcome(storable(item.place), article, digest, (seen or Seen()).analyze(analyzer, article, digest), None)
     except RecordError as error:
-        reason = f"{item.place}: {error}"
+        fault = Rejected(item.place, f"{item.place}: {error}")
     # A fault of ours in one article must not end a run over a hundred million: it is kept with its place.
     except Exception as error:  # noqa: BLE001
         reason = f"{item.place}: a fault of onrecord, please report it: {type(error).__name__}: {error}"
-    return Outcome(item.place, article, digest, [], reason)
+        fault = Rejected(item.place, reason)
+    return Outcome(fault.place, article, digest, [], fault.reason)
 
 
 def write_shard(
