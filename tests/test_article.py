@@ -211,6 +211,14 @@ def test_a_quote_that_is_never_closed_ends_within_bounds(tmp_path, monkeypatch):
     assert isinstance(items[0], Rejected) and "field larger than field limit" in items[0].reason
 
 
+def test_an_open_quote_does_not_make_one_article_of_many(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text\n"He said so."\n"She said "no"."\n"open\n"She said so."\nlast\n', encoding="utf-8")
+    items = read(path)
+    assert [item.text for item in items if not isinstance(item, Rejected)] == ["He said so.", "last"]
+    assert sum(isinstance(item, Rejected) for item in items) == 2
+
+
 def test_a_long_line_is_one_rejected_line(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "MAX_BYTES", 1000)
     path = tmp_path / "a.jsonl"
@@ -274,6 +282,12 @@ def test_web_archives_give_their_pages(tmp_path):
     assert isinstance(empty, Rejected) and empty.place.endswith("crawl.warc.gz:5")
     path.write_bytes(path.read_bytes()[:-300])
     assert any(isinstance(item, Rejected) for item in read(path))
+
+
+@pytest.mark.parametrize("label", ["rot13", "unicode-escape", "idna", "utf-7", "no such", "hex", "cp1252"])
+def test_a_label_of_no_encoding_is_passed_over(label):
+    text = "He said “no” – déjà vu. " * 5
+    assert decode("f", text.encode("cp1252"), label) == text
 
 
 def test_globs_folders_and_what_they_miss(tmp_path):

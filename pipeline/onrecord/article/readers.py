@@ -31,7 +31,7 @@ from onrecord.config import AnalyzeConfig, ColumnsConfig
 from onrecord.records import Article
 
 # In a table a row is an article: a quote that is never closed must not swallow the file.
-MAX_CELL = 20_000_000
+MAX_CELL = 5_000_000
 MAX_COLUMNS = 10_000
 PARQUET_ROWS = 16
 
@@ -209,7 +209,8 @@ def _csv(path: str, stream: BinaryIO, columns: ColumnsConfig) -> Iterator[RawArt
     if len(header) > MAX_COLUMNS:
         raise ArticleError(f"{path}: {len(header)} columns; is it a table of articles?")
     wanted = {name: header.index(name) for name in _mapped(columns) if name in header}
-    rows = csv.reader(lines, delimiter=delimiter)
+    # Strict: else a quote that the file never closes makes one article of all that follow.
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         # Where a row begins, not where it ends: cells may hold newlines.
         place = f"{path}:{lines.number + 1}"
@@ -224,10 +225,12 @@ def _csv(path: str, stream: BinaryIO, columns: ColumnsConfig) -> Iterator[RawArt
             raise ArticleError(f"{place}: not {lines.encoding} from here on; save the file as UTF-8") from error
         if any(cell.strip() for cell in row):
             data = {name: row[index] for name, index in wanted.items() if index < len(row)}
-            if any("\udc80" <= character <= "\udcff" for cell in data.values() for character in cell if character >= "\ud800"):
-                yield Rejected(place, f"{place}: neither UTF-8 nor {lines.encoding} throughout; save the file as UTF-8")
+            try:
+                size = len("".join(data.values()).encode())
+            except UnicodeEncodeError:
+                yield Rejected(place, f"{place}: not {lines.encoding} throughout; save the file as UTF-8")
             else:
-                yield RawArticle(place, "row", data, sum(len(cell) for cell in data.values()))
+                yield RawArticle(place, "row", data, size)
 
 
 class _Lines:

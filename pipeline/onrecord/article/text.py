@@ -21,6 +21,8 @@ MAX_BYTES = 50_000_000
 ENCODINGS = ("cp1252", "cp1251", "cp1254", "cp1250", "koi8_r")
 
 _BINARY = (b"\x7fELF", b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+# What Python calls encodings beside those of pages.
+_NO_PAGES = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]{2,40})", re.IGNORECASE)
 
 
@@ -103,14 +105,15 @@ def guess_encoding(data: bytes) -> str:
 
 
 def _known(encoding: str | None) -> str | None:
-    """The encoding where Python reads text in it; a label may say anything, as `rot13`, which is none."""
+    """The encoding where pages are written in it; a label may say anything, as `rot13`, which is none."""
     if encoding is None:
         return None
     try:
-        b"".decode(encoding)
-        return codecs.lookup(encoding).name
+        b"    ".decode(encoding)
+        name = codecs.lookup(encoding).name.replace("_", "-")
     except (LookupError, ValueError):
         return None
+    return None if name in _NO_PAGES else name
 
 
 def from_text(place: str, data: bytes, date: dt.date | None, declared: str | None = None) -> Article:
