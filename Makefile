@@ -11,7 +11,7 @@ demo: .venv/ready
 test: .venv-dev/ready
 	$(DEV)/python -m pytest -q
 
-# What `make test` leaves out: a hundred kills, ten thousand damaged inputs. About an hour.
+# What `make test` leaves out: a hundred kills, ten thousand damaged inputs. About a quarter of an hour.
 nightly: .venv-dev/ready
 	$(DEV)/python -m pytest -q -m nightly
 
