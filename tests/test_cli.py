@@ -43,9 +43,9 @@ def test_all_formats_at_once(tmp_path):
 
 
 def test_runs_repeat_byte_for_byte(tmp_path):
-    for name in ("a", "b"):
+    for name in ("a.jsonl", "b.jsonl"):
         run("analyze", SEED, "--date", "2021-11-08", "--format", "jsonl", "--out", tmp_path / name)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
 def test_an_article_gives_the_same_records_alone_and_among_others(tmp_path):

@@ -2,6 +2,8 @@
 
 article → quotes (extraction) → speakers and parties (attribution) → stance and attitude (stance)
 → statement records (records, analyzer) → metrics and pages (evaluation, reports)
+
+batch runs the rooms over any pile of articles, into a folder that SQL can ask.
 """
 
 __version__ = "0.1.0"

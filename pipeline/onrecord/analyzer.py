@@ -18,7 +18,7 @@ from onrecord.config import (
 )
 from onrecord.extraction import Extractor, Reading
 from onrecord.inference import Model, load_model
-from onrecord.records import UNKNOWN, Article, Quote, Statement, is_divergent, stable_hash
+from onrecord.records import UNKNOWN, Article, Quote, RecordError, Statement, is_divergent, statement_id
 from onrecord.stance import StanceClassifier
 
 DEFAULT_CONFIG = Path("configs/analyze/default.yaml")
@@ -103,9 +103,19 @@ class Analyzer:
         )
 
     def analyze(self, article: Article) -> list[Statement]:
-        """The article's statements, ordered by where their content begins."""
+        """The article's statements, ordered by where their content begins.
+
+        Raises:
+            RecordError: when it has more quotes than the config allows.
+        """
         reading = self.extractor.read(article.text)
-        return self.complete(article, self.extractor.extract(reading), reading)
+        quotes = self.extractor.extract(reading)
+        if len(quotes) > self.settings.max_quotes:
+            raise RecordError(
+                f"article {article.id}: {len(quotes)} quotes, more than {self.settings.max_quotes} (`max_quotes` of the config); "
+                "split it into articles"
+            )
+        return self.complete(article, quotes, reading)
 
     def analyze_many(self, articles: Iterable[Article]) -> Iterator[tuple[Article, list[Statement]]]:
         """Each article with its statements, one at a time as the input gives them."""
@@ -122,9 +132,8 @@ class Analyzer:
         statements = []
         for quote, (speaker, party), (stance, toward) in zip(quotes, attributed, judged, strict=True):
             stance = stance.or_unknown(self.settings.min_confidence)
-            places = [(part, span.start, span.end) for part in ("content", "cue", "source") for span in getattr(quote, part)]
             statement = Statement(
-                id=stable_hash(article.id, places),
+                id=statement_id(article.id, quote),
                 article_id=article.id,
                 date=article.date,
                 outlet=article.outlet,

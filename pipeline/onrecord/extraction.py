@@ -240,21 +240,17 @@ class Extractor:
             if best < len(near):
                 group = member[near[best]]
             else:
-                group = _Group([], np.zeros(len(cues) + 1), np.zeros(len(sources) + 1))
+                group = _Group([], _Totals(len(cues)), _Totals(len(sources)))
                 groups.append(group)
             group.contents.append(span)
             member.append(group)
-            for relation, candidates, totals in ((0, cues, group.cue_scores), (1, sources, group.source_scores)):
+            for relation, candidates, totals in ((0, cues, group.cues), (1, sources, group.sources)):
                 low, high = np.searchsorted(starts[relation], (span[0] - MAX_LINK_WORDS, span[1] + MAX_LINK_WORDS))
-                chosen = self._relate(scores, relation, span, candidates[low:high])
-                full = np.full(len(candidates), -20.0)
-                full[low:high] = chosen[:-1]
-                totals[:-1] += full
-                totals[-1] += chosen[-1]
+                totals.add(int(low), self._relate(scores, relation, span, candidates[low:high]))
         quotes = []
-        for group in _merge_by_cue(groups, len(cues)):
-            cue = group.best(group.cue_scores, cues)
-            source = group.best(group.source_scores, sources)
+        for group in _merge_by_cue(groups):
+            cue = _chosen(group.cues, cues)
+            source = _chosen(group.sources, sources)
             if cue is None and source is None:
                 continue
             quote = self._quote(text, words, group.contents, cue, source)
@@ -293,34 +289,82 @@ class Extractor:
         )
 
 
+# The log-probability of a candidate that stands too far from a content to be asked.
+FAR = -20.0
+
+
+class _Totals:
+    """Summed log-probabilities of each of `count` candidates, and of none of them.
+
+    Only candidates near a content are held one by one: an article may have ten thousand contents and as many cues.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._low = count, 0
+        self._near: NDArray[np.float64] = np.zeros(0)
+        self._far = self._none = 0.0
+
+    def add(self, low: int, chosen: Floats) -> None:
+        """Add one content's log-probabilities: of the candidates from number `low` on, and last of none."""
+        self._add(low, chosen[:-1].astype(np.float64), FAR, float(chosen[-1]))
+
+    def merge(self, other: _Totals) -> None:
+        """Add those of another group."""
+        self._add(other._low, other._near, other._far, other._none)
+
+    def _add(self, low: int, near: NDArray[np.float64], far: float, none: float) -> None:
+        if len(near):
+            start = min(self._low, low) if len(self._near) else low
+            end = max(self._low + len(self._near) if len(self._near) else low, low + len(near))
+            held = np.full(end - start, self._far)
+            held[self._low - start : self._low - start + len(self._near)] = self._near
+            self._low, self._near = start, held
+        full = np.full(len(self._near), far)
+        full[low - self._low : low - self._low + len(near)] = near
+        self._near += full
+        self._far += far
+        self._none += none
+
+    def best(self) -> int | None:
+        """The number of the most probable candidate, the first of equal ones; None where none is more probable."""
+        options = [(-self._none, self._count)]
+        if len(self._near):
+            first = int(self._near.argmax())
+            options.append((-float(self._near[first]), self._low + first))
+        if len(self._near) < self._count:
+            options.append((-self._far, 0 if self._low > 0 or not len(self._near) else len(self._near)))
+        number = min(options)[1]
+        return number if number < self._count else None
+
+
 @dataclass
 class _Group:
-    """Contents that make one quote, with summed log-probabilities for each cue, each source, and none."""
+    """Contents that make one quote, with how probable each cue and each source is for them."""
 
     contents: list[WordSpan]
-    cue_scores: NDArray[np.float64]
-    source_scores: NDArray[np.float64]
-
-    @staticmethod
-    def best(totals: NDArray[np.float64], spans: Sequence[WordSpan]) -> WordSpan | None:
-        index = int(totals.argmax())
-        return spans[index] if index < len(spans) else None
+    cues: _Totals
+    sources: _Totals
 
 
-def _merge_by_cue(groups: list[_Group], cues: int) -> list[_Group]:
+def _chosen(totals: _Totals, spans: Sequence[WordSpan]) -> WordSpan | None:
+    best = totals.best()
+    return None if best is None else spans[best]
+
+
+def _merge_by_cue(groups: list[_Group]) -> list[_Group]:
     """One record a cue: groups that chose the same cue are one quote."""
     by_cue: dict[int, _Group] = {}
     merged = []
     for group in groups:
-        cue = int(group.cue_scores.argmax())
-        if cue < cues and cue in by_cue:
+        cue = group.cues.best()
+        if cue is not None and cue in by_cue:
             kept = by_cue[cue]
             kept.contents += group.contents
-            kept.cue_scores += group.cue_scores
-            kept.source_scores += group.source_scores
+            kept.cues.merge(group.cues)
+            kept.sources.merge(group.sources)
         else:
             merged.append(group)
-            if cue < cues:
+            if cue is not None:
                 by_cue[cue] = group
     return merged
 

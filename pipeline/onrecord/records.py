@@ -161,9 +161,20 @@ class Statement(_Record):
                     f"read {text[span.start : span.end]!r}, the record says {span.text!r}"
                 )
 
+    def moved_to(self, article: Article) -> Statement:
+        """The same statement of another `article`, which has the same text and date."""
+        own = {"id": statement_id(article.id, self), "article_id": article.id, "outlet": article.outlet, "url": article.url}
+        return self.model_copy(update=own)
+
     def to_json(self) -> str:
         """One line of JSON Lines, without the newline; keys in the schema's order."""
         return self.model_dump_json(by_alias=True)
+
+
+def statement_id(article_id: str, quote: Quote | Statement) -> str:
+    """The id of a quote's statement: of its article, and of where its parts stand."""
+    places = [(part, span.start, span.end) for part in ("content", "cue", "source") for span in getattr(quote, part)]
+    return stable_hash(article_id, places)
 
 
 def is_divergent(party: str, stance: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onrecord import __version__
-from onrecord.cli import analyze, benchmark, compare, config, corpus, evaluate, models, shares, train
+from onrecord.cli import analyze, benchmark, compare, config, corpus, evaluate, models, query, shares, train
 from onrecord.records import json_schema
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Who said it, for whom, and whose position it voices.",
 )
 app.command()(analyze.analyze)
+app.command()(query.query)
 app.command()(train.train)
 app.command()(train.learning_curve)
 app.command()(train.cross_validate)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from onrecord.article import ArticleError, Rejected, parse_date, read_articles
 from onrecord.cli.common import EXIT_SOME_REJECTED, errors, letters
-from onrecord.records import Article, Statement
+from onrecord.records import Article, RecordError, Statement
 
 
 class Format(StrEnum):
@@ -26,11 +26,16 @@ class Format(StrEnum):
     table = "table"
     jsonl = "jsonl"
     html = "html"
+    parquet = "parquet"
 
 
 def analyze(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH…", help="Text, HTML or .jsonl files, folders, or - for standard input.")
+        list[str],
+        typer.Argument(
+            metavar="PATH…",
+            help="Files, folders and globs: .txt, .html, .jsonl, .csv, .parquet, .warc, also .gz and .zst; - for standard input.",
+        ),
     ],
     date: Annotated[str | None, typer.Option(help="Date of articles that bring none, YYYY-MM-DD.")] = None,
     config: Annotated[Path | None, typer.Option(help="An analyze config; the shipped one by default.")] = None,
@@ -42,11 +47,21 @@ def analyze(
             help="Abstain from stances of less confidence: their label becomes unknown. As the config says by default.",
         ),
     ] = None,
-    format: Annotated[Format | None, typer.Option(help="table (default), jsonl or html.")] = None,
+    format: Annotated[Format | None, typer.Option(help="table (default), jsonl, html, or parquet for a run folder.")] = None,
     out: Annotated[
         list[Path] | None,
-        typer.Option(help="File to write; may be repeated. Without --format its ending decides, and the table is printed too."),
+        typer.Option(
+            help="File to write; may be repeated. Without --format its ending decides, and the table is printed too. "
+            "Without an ending: a run folder, which the same command goes on with when it was stopped."
+        ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that write a run folder; one a processor by default.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Tell of a run folder's progress as JSON Lines on stderr.")
+    ] = False,
 ) -> None:
     """Find who said what in articles, for which party, and whose position it voices.
 
@@ -62,19 +77,46 @@ def analyze(
 
         onrecord analyze articles/ --min-confidence 0.8 --out sure.jsonl
 
+        onrecord analyze "archive/**/*.jsonl.gz" --out run --workers 4
+
+    A run folder holds statements/ and articles/ as Parquet (--format jsonl: as JSON Lines), quarantine.jsonl and
+    manifest.json; `onrecord query` asks it.
+
     Exit codes: 0 all inputs read; 1 some inputs were rejected, the others are done; 2 nothing could start
-    (option, config or model); 130 interrupted.
+    (option, config or model), or the run folder can't be written; 130 interrupted.
     """
     with letters():
         from onrecord.analyzer import Analyzer
 
         day = parse_date(date, "--date") if date else None
+        overrides = [] if min_confidence is None else [f"min_confidence={min_confidence}"]
+        folder = _run_folder(format, out or [])
+        if folder is not None:
+            from onrecord.cli.runs import analyze_into
+
+            rows = "jsonl" if format is Format.jsonl else "parquet"
+            how = {"config": config, "overrides": overrides, "format": rows, "date": day, "workers": workers}
+            analyze_into(folder, paths, quiet=quiet, log_json=log_json, **how)
+            return
+        if workers is not None or log_json:
+            raise ArticleError("--workers and --log-json are for run folders: give --out a name without an ending, such as run")
         outputs = _outputs(format, out or [])
-        analyzer = Analyzer.load(config, [] if min_confidence is None else [f"min_confidence={min_confidence}"])
-        rejected = _analyze(analyzer, paths, day, outputs)
-    if rejected:
+        analyzer = Analyzer.load(config, overrides)
+        rejected = _analyze(analyzer, paths, day, outputs, quiet)
+    if rejected and not quiet:
         errors.print(f"{rejected} input{'s' if rejected > 1 else ''} rejected; the rest is done")
+    if rejected:
         raise typer.Exit(EXIT_SOME_REJECTED)
+
+
+def _run_folder(format: Format | None, out: list[Path]) -> Path | None:
+    """The run folder that the options ask for: always so for Parquet, else where --out is a folder or has no ending."""
+    folders = [path for path in out if format is Format.parquet or path.is_dir() or not path.suffix]
+    if format in (Format.table, Format.html) or (not folders and format is not Format.parquet):
+        return None
+    if len(out) != 1:
+        raise ArticleError("a run folder is a run's only output: give --out once, a name without an ending, such as run")
+    return folders[0]
 
 
 def _outputs(format: Format | None, out: list[Path]) -> list[tuple[Format, Path | None]]:
@@ -91,21 +133,24 @@ def _outputs(format: Format | None, out: list[Path]) -> list[tuple[Format, Path 
     return result
 
 
-def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tuple[Format, Path | None]]) -> int:  # type: ignore[no-untyped-def]
+def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tuple[Format, Path | None]], quiet: bool) -> int:  # type: ignore[no-untyped-def]
     """Run and write all outputs; returns how many inputs were rejected."""
     from onrecord.reports import article_page, statement_table
 
     rejected = 0
     kept: list[tuple[Article, list[Statement]]] = []
     keep = any(format is Format.html for format, _ in outputs)
-    with _streams(outputs) as streams, _progress() as progress:
+    with _streams(outputs) as streams, _progress(quiet) as progress:
         task = progress.add_task("analyzing", total=None)
-        for item in read_articles(paths, sys.stdin.buffer, day):
-            if isinstance(item, Rejected):
+        for item in read_articles(paths, sys.stdin.buffer, day, analyzer.settings):
+            try:
+                if isinstance(item, Rejected):
+                    raise RecordError(item.reason)
+                statements = analyzer.analyze(item)
+            except RecordError as error:
                 rejected += 1
-                errors.print(f"[yellow]rejected:[/] {escape(item.reason)}")
+                errors.print(f"[yellow]rejected:[/] {escape(str(error))}")
                 continue
-            statements = analyzer.analyze(item)
             progress.advance(task)
             if keep:
                 kept.append((item, statements))
@@ -123,7 +168,7 @@ def _analyze(analyzer, paths: list[str], day: dt.date | None, outputs: list[tupl
             if format is Format.html:
                 stream.write(article_page(kept, analyzer.conflict))
     for _, path in outputs:
-        if path is not None:
+        if path is not None and not quiet:
             errors.print(f"wrote {escape(str(path))}")
     return rejected
 
@@ -155,7 +200,7 @@ def _streams(outputs: list[tuple[Format, Path | None]]) -> Iterator[list[tuple[F
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(quiet: bool) -> Iterator[Progress]:
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -163,6 +208,6 @@ def _progress() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=errors,
         transient=True,
-        disable=not (errors.is_terminal and not sys.stdout.isatty()),
+        disable=quiet or not (errors.is_terminal and not sys.stdout.isatty()),
     ) as progress:
         yield progress

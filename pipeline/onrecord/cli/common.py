@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from onrecord.article import ArticleError
+from onrecord.batch import BatchError, QueryError
 from onrecord.config import ConfigError
 from onrecord.corpus import CorpusError
 from onrecord.inference import ModelError
@@ -21,6 +22,12 @@ from onrecord.records import RecordError
 EXIT_SOME_REJECTED = 1
 EXIT_CANNOT_START = 2
 EXIT_INTERRUPTED = 130
+
+# Which extra brings what the base install is without.
+_EXTRAS = {
+    "batch": ("backports", "compression", "duckdb", "pyarrow", "warcio"),
+    "train": ("datasets", "krippendorff", "matplotlib", "optuna", "scipy", "sklearn", "torch", "transformers", "vaderSentiment"),
+}
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -40,25 +47,16 @@ def letters() -> Iterator[None]:
     """Print a known fault as its own clear text and leave with exit code 2; anything else is a bug and shows."""
     try:
         yield
-    except (ArticleError, ConfigError, CorpusError, ModelError, RecordError, FileNotFoundError) as error:
+    except (ArticleError, BatchError, ConfigError, CorpusError, ModelError, QueryError, RecordError, FileNotFoundError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise typer.Exit(EXIT_CANNOT_START) from error
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in (
-            "torch",
-            "transformers",
-            "datasets",
-            "optuna",
-            "sklearn",
-            "scipy",
-            "krippendorff",
-            "matplotlib",
-            "pyarrow",
-            "vaderSentiment",
-        ):
-            errors.print(f"[bold red]error:[/] this command needs {error.name}: pip install 'onrecord\\[train]'")
-            raise typer.Exit(EXIT_CANNOT_START) from error
-        raise
+        missing = (error.name or "").split(".")[0]
+        extra = next((extra for extra, modules in _EXTRAS.items() if missing in modules), None)
+        if extra is None:
+            raise
+        errors.print(f"[bold red]error:[/] this needs the package {missing}: pip install 'onrecord\\[{extra}]'")
+        raise typer.Exit(EXIT_CANNOT_START) from error
     except KeyboardInterrupt as error:
         errors.print("interrupted")
         raise typer.Exit(EXIT_INTERRUPTED) from error

@@ -1,0 +1,171 @@
+"""Paths, folders and globs → files in a fixed order; packed files → the bytes that were packed in them, within bounds."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from onrecord.article.text import ArticleError, Rejected
+
+FORMATS = {
+    ".txt": "text",
+    ".html": "html",
+    ".htm": "html",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".warc": "warc",
+}
+PACKINGS = (".gz", ".zst")
+SUFFIXES = tuple(FORMATS)
+
+# Text packs to a tenth, much-repeated text to a hundredth; beyond both bounds a packed file is a bomb.
+MAX_UNPACKED = 2_000_000_000
+MAX_RATIO = 200
+# Frames that ask for more memory than `zstd` itself takes without being told to.
+ZSTD_WINDOW_LOG = 27
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file to read, with its size in bytes and when it was last changed in nanoseconds, as found."""
+
+    path: str
+    size: int
+    modified: int
+
+
+class Progress:
+    """How far reading has come [bytes, as they lie in the files]."""
+
+    def __init__(self) -> None:
+        self._whole = 0
+        self._part: Callable[[], int] = int
+
+    @property
+    def read(self) -> int:
+        """Bytes of files that are read, and of the one that is being read."""
+        return self._whole + self._part()
+
+    @contextmanager
+    def file(self, size: int, part: Callable[[], int] = int) -> Iterator[None]:
+        """Count a file of `size` bytes, of which `part` says how much is read, until it is done."""
+        self._part = part
+        try:
+            yield
+        finally:
+            self._whole, self._part = self._whole + size, int
+
+
+def find_files(paths: Iterable[str], skip: Path | None = None) -> Iterator[InputFile | Rejected]:
+    """The files that `paths` name, in their order and, within a folder or glob, sorted; what is not there is Rejected.
+
+    Args:
+        paths: Files of any name; folders, searched below for files whose ending is known; globs with `*`, `?`, `**`.
+        skip: A folder that is no input, such as the one that is written to.
+    """
+    for path in paths:
+        if Path(path).is_dir():
+            empty = True
+            for file in _below(path, Path(os.path.realpath(skip)) if skip else None):
+                empty = False
+                yield file
+            if empty:
+                yield Rejected(path, f"{path}: the folder has no {', '.join(SUFFIXES)} files")
+        elif glob.has_magic(path) and not Path(path).exists():
+            matches = sorted(match for match in glob.iglob(path, recursive=True) if Path(match).is_file())  # noqa: PTH207  # a pattern may be absolute
+            yield from (_stated(match) for match in matches)
+            if not matches:
+                yield Rejected(path, f"{path}: no file matches")
+        else:
+            yield _stated(path)
+
+
+def _below(folder: str, skip: Path | None) -> Iterator[InputFile | Rejected]:
+    """Files below `folder`, an entry at a time: an archive of millions of files is never listed whole."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Rejected(folder, f"{folder}: can't be read: {error.strerror or error}")
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if skip is None or Path(os.path.realpath(entry.path)) != skip:
+                yield from _below(entry.path, skip)
+        elif format_of(entry.name) and entry.is_file():
+            yield _stated(entry.path)
+
+
+def _stated(path: str) -> InputFile | Rejected:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # a Path for each of millions of files doubles the time
+    except FileNotFoundError:
+        return Rejected(path, f"{path}: no such file or folder")
+    except (OSError, ValueError) as error:
+        return Rejected(path, f"{path}: can't be read: {getattr(error, 'strerror', None) or error}")
+    return InputFile(path, found.st_size, found.st_mtime_ns)
+
+
+def format_of(name: str) -> str | None:
+    """The format that a file's name tells, packed or not."""
+    name = name.lower()
+    for packing in PACKINGS:
+        name = name.removesuffix(packing)
+    return FORMATS.get(os.path.splitext(name)[1])  # noqa: PTH122  # see _stated
+
+
+class _Unpacked(io.RawIOBase):
+    """A packed stream, read unpacked and counted: damage and bombs are faults of the article, not of the program."""
+
+    def __init__(self, path: str, packed: BinaryIO, stream: Any, faults: tuple[type[Exception], ...]) -> None:
+        self._path, self._packed, self._stream, self._faults = path, packed, stream, faults
+        self._unpacked = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        try:
+            data = self._stream.read(len(view))
+        except self._faults as error:
+            raise ArticleError(f"{self._path}: the packed file is damaged or cut off ({error}); get it again") from error
+        self._unpacked += len(data)
+        if self._unpacked > max(MAX_UNPACKED, MAX_RATIO * self._packed.tell()):
+            raise ArticleError(
+                f"{self._path}: unpacks to more than {MAX_UNPACKED} bytes and {MAX_RATIO} times its size, as a zip bomb does; "
+                "unpack it yourself if you trust it"
+            )
+        view[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def unpacked(path: str, packed: BinaryIO) -> Iterator[BinaryIO]:
+    """What was packed in the open file `packed`, by the ending of its `path`, or the file as it is.
+
+    Reading raises ArticleError where the file is damaged, cut off, or a bomb.
+    """
+    faults: tuple[type[Exception], ...]
+    if path.lower().endswith(".gz"):
+        faults = (EOFError, zlib.error, gzip.BadGzipFile)
+        yield io.BufferedReader(_Unpacked(path, packed, gzip.GzipFile(fileobj=packed), faults), 1 << 17)
+    elif path.lower().endswith(".zst"):
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+        with zstd.ZstdFile(packed, options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}) as stream:
+            yield io.BufferedReader(_Unpacked(path, packed, stream, (EOFError, zstd.ZstdError)), 1 << 17)
+    else:
+        yield packed

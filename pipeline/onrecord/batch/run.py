@@ -1,0 +1,308 @@
+"""A run: inputs and a config → a run folder, from the beginning or from where an earlier run was stopped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from onrecord import __version__
+from onrecord.analyzer import DEFAULT_CONFIG
+from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles, storable
+from onrecord.batch.folder import BatchError, Format, Mark, RunFolder, quarantine_lines
+from onrecord.batch.shards import Shard, cut
+from onrecord.batch.workers import Job, Workers, cannot_write, one_thread
+from onrecord.config import AnalyzeConfig, ConflictConfig, load, resolve, resource_root
+from onrecord.inference import read_folder
+
+# What else decides a row, beside our own code.
+PACKAGES = ("lxml", "numpy", "onnxruntime", "tokenizers", "trafilatura")
+# How often the manifest says how far the run is, and a watcher is told [seconds].
+MANIFEST_EVERY, TELL_EVERY = 5.0, 0.2
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is: what is done since its very beginning, and how fast this session does it.
+
+    `seconds_left` is an estimate by how much of the inputs has been read, None before there is one.
+    """
+
+    articles: int
+    statements: int
+    rejected: int
+    seconds: float
+    articles_per_second: float
+    seconds_left: float | None
+    workers_lost: int = 0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run holds: articles, rejected ones included; of which `resumed` were done by earlier sessions."""
+
+    folder: Path
+    articles: int
+    statements: int
+    rejected: int
+    resumed: int
+    seconds: float
+
+
+def run_batch(
+    paths: Sequence[str],
+    out: Path,
+    *,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    format: Format = "parquet",
+    date: dt.date | None = None,
+    workers: int | None = None,
+    watch: Callable[[Status], None] = lambda status: None,
+) -> RunSummary:
+    """Analyze any pile of articles into the run folder `out`; the same call goes on with a run that was stopped.
+
+    Rows and their order depend on the inputs and the config alone, not on the number of workers or on interruptions.
+
+    Args:
+        paths: Files, folders and globs, as `find_files` takes them.
+        out: Run folder; made, or gone on with.
+        config: An analyze config; the shipped one by default.
+        overrides: Settings that replace the config's.
+        format: What rows are written as.
+        date: Day for articles that bring none.
+        workers: Processes; as many as this one may use processors by default.
+        watch: Called a few times a second.
+
+    Raises:
+        BatchError: when the folder belongs to another run or can't be written.
+        ConfigError: when the config can't be used.
+        ModelError: when a model folder is missing or damaged.
+        ModuleNotFoundError: when a package of the extra `batch` is missing that this run needs.
+    """
+    if format == "parquet":
+        import pyarrow.parquet  # noqa: F401  # missing, it is missed before anything is made
+    if "-" in paths:
+        raise BatchError(f"{out}: a run folder is resumed by reading its inputs again, which `-` can't be; give files")
+    path = config if config is not None else resource_root() / DEFAULT_CONFIG
+    settings = load(path, AnalyzeConfig, one_thread(tuple(overrides)))
+    folder = RunFolder(out, format)
+    try:
+        folder.manifest()
+        with folder.locked():
+            run = _Run(folder, _describe(path, settings, paths, out, format, date))
+            job = Job(config, tuple(overrides), out, format, date)
+            return run.go(paths, settings, Workers(job, workers or _processors()), watch)
+    except OSError as error:
+        raise BatchError(cannot_write(out, error)) from error
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Run:
+    """A run while it goes on."""
+
+    def __init__(self, folder: RunFolder, about: Mapping[str, Any]) -> None:
+        self.folder, self.about = folder, dict(about)
+        self.start = self.told = self.noted = time.monotonic()
+        before = folder.manifest()
+        if before is not None:
+            _refuse_to_mix(folder, before, self.about)
+            self.about["started"] = before["started"]
+        self.complete = bool(before and before["complete"])
+        # Numbers only: at a hundred million articles there are hundreds of thousands of shards.
+        self.finished: set[int] = set()
+        self.counts: Counter[str] = Counter(articles=0, statements=0, rejected=0)
+        for mark in folder.finished():
+            self._count(mark)
+        self.resumed = self.counts["articles"]
+        folder.prepare(self._manifest())
+        folder.write_quarantine(sorted(self.finished))
+
+    def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Workers, watch: Callable[[Status], None]) -> RunSummary:
+        """Do what is not done yet."""
+        if not self.complete:
+            progress = Progress()
+            seen = _Inputs(find_files(paths, skip=self.folder.path))
+            shards = cut(raw_articles(seen, settings.columns, progress), settings.shard_articles, lambda: progress.read)
+            try:
+                self._work(shards, workers, watch)
+            finally:
+                self.folder.clear()
+            if seen.digest() != self.about["fingerprint"]["inputs"]:
+                raise BatchError(
+                    f"{self.folder.path}: the inputs changed while they were read; make the run anew from inputs that stand still"
+                )
+            # Shards may have been finished in any order.
+            self.folder.write_quarantine(sorted(self.finished))
+            self.complete = True
+            self.folder.write_manifest(self._manifest())
+        return RunSummary(self.folder.path, **self.counts, resumed=self.resumed, seconds=time.monotonic() - self.start)
+
+    def _work(self, shards: Iterable[Shard], workers: Workers, watch: Callable[[Status], None]) -> None:
+        # Bytes of the inputs up to the end of what is done, and where this session began.
+        done = 0
+        first: int | None = None
+
+        def missing() -> Iterator[Shard]:
+            nonlocal first, done
+            for shard in shards:
+                if shard.number not in self.finished:
+                    first = done if first is None else first
+                    yield shard
+                else:
+                    done = shard.read
+
+        total = self.about["inputs"]["bytes"]
+        with closing(workers.run(missing())) as events:
+            for finished in events:
+                now = time.monotonic()
+                if finished is not None:
+                    shard, mark = finished
+                    done = max(done, shard.read)
+                    self._finish(mark)
+                if now - self.told >= TELL_EVERY:
+                    self.told = now
+                    part = done - (first or 0)
+                    watch(self._status(workers, (now - self.start) * (total - done) / part if part > 0 else None))
+                if now - self.noted >= MANIFEST_EVERY:
+                    self.noted = now
+                    self.folder.write_manifest(self._manifest())
+        watch(self._status(workers, 0.0))
+
+    def _count(self, mark: Mark) -> None:
+        self.finished.add(mark.shard)
+        self.counts.update(articles=mark.articles, statements=mark.statements, rejected=mark.rejected)
+
+    def _finish(self, mark: Mark) -> None:
+        self._count(mark)
+        if mark.rejected:
+            with self.folder.quarantine.open("a", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(quarantine_lines(self.folder.rejected(mark.shard)))
+
+    def _status(self, workers: Workers, left: float | None) -> Status:
+        articles, statements, rejected = workers.under_way()
+        articles += self.counts["articles"]
+        seconds = time.monotonic() - self.start
+        return Status(
+            articles,
+            self.counts["statements"] + statements,
+            self.counts["rejected"] + rejected,
+            seconds,
+            (articles - self.resumed) / max(seconds, 1e-9),
+            left,
+            workers.lost,
+        )
+
+    def _manifest(self) -> dict[str, Any]:
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        return {
+            "complete": self.complete,
+            "counts": dict(self.counts),
+            "finished_shards": _ranges(sorted(self.finished)),
+            **self.about,
+            "started": self.about.get("started", now),
+            "updated": now,
+        }
+
+
+class _Inputs:
+    """Files as they pass by, hashed by name, size and time of change: a hash of a terabyte's bytes would take hours."""
+
+    def __init__(self, files: Iterable[InputFile | Rejected]) -> None:
+        self._files, self._hash = files, hashlib.sha256()
+        self.count = self.bytes = 0
+
+    def __iter__(self) -> Iterator[InputFile | Rejected]:
+        for file in self._files:
+            self.count += 1
+            self.bytes += file.size if isinstance(file, InputFile) else 0
+            self._hash.update(f"{file!r}\n".encode(errors="surrogateescape"))
+            yield file
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()[:16]
+
+
+def _describe(
+    path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path, format: Format, date: dt.date | None
+) -> dict[str, Any]:
+    """What the manifest says of a run, and the fingerprint of all that its rows depend on."""
+    conflict_path = resolve(path, settings.conflict)
+    registry = resolve(conflict_path, load(conflict_path, ConflictConfig).registry)
+    models = {}
+    for name, place in (("extraction", settings.extraction_model), ("stance", settings.stance_model)):
+        about, weights = read_folder(resolve(path, place))
+        models[name] = {"name": about["name"], "folder": str(resolve(path, place)), "sha256": weights}
+    inputs = _Inputs(find_files(paths, skip=out))
+    for _ in inputs:
+        pass
+    chosen = settings.model_dump(mode="json", exclude={"conflict", "extraction_model", "stance_model"})
+    chosen |= {"format": format, "date": date.isoformat() if date else None}
+    chosen |= {name: _digest(file) for name, file in (("conflict", conflict_path), ("registry", registry))}
+    versions = {"onrecord": __version__} | {name: version(name) for name in PACKAGES}
+    return {
+        "inputs": {
+            "paths": [storable(each) for each in paths],
+            "date": chosen["date"],
+            "files": inputs.count,
+            "bytes": inputs.bytes,
+        },
+        "output": format,
+        "config": settings.model_dump(mode="json") | {"file": str(path)},
+        "models": models,
+        "versions": versions,
+        "fingerprint": {
+            "inputs": inputs.digest(),
+            "config": chosen,
+            # The folder's other files are settings, which decide as much as the weights.
+            "models": {name: _digest(Path(model["folder"]) / "checksums.json") for name, model in models.items()},
+            "versions": versions,
+        },
+    }
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _refuse_to_mix(folder: RunFolder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise BatchError, naming each difference, when the run that is there is not this one."""
+    then, today = before.get("fingerprint", {}), now["fingerprint"]
+    differences = []
+    for part in today:
+        old, new = then.get(part), today[part]
+        if old == new:
+            continue
+        if isinstance(new, Mapping) and isinstance(old, Mapping):
+            names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+            differences += [f"{part}: `{name}` was {old.get(name)!r}, now {new.get(name)!r}" for name in names]
+        else:
+            files = f"{before['inputs']['files']} files in {before['inputs']['paths']}" if part == "inputs" else repr(old)
+            differences.append(f"{part}: the folder's are {files}, and have changed, or others are named now")
+    if differences:
+        raise BatchError(
+            f"{folder.path}: holds a run that is not this one, and outputs are not mixed. " + "; ".join(differences) + ". "
+            "Name another folder for --out, or run it as before"
+        )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers as ranges: 0-4,7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in parts)
