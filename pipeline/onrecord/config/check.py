@@ -156,10 +156,13 @@ def _learned_from(corpus: Path) -> list[GoldArticle]:
     return articles
 
 
-def _base(name: str) -> Path:
-    from onrecord.training import TrainingError, find_base
+def _base(name: str) -> Path | None:
+    """The base's folder; None for one that training will fetch, which can't be looked at from here."""
+    from onrecord.training import NotFetched, TrainingError, find_base
 
     try:
         return find_base(name, download=False)
+    except NotFetched:
+        return None
     except TrainingError as error:
         raise ModelError(str(error)) from error

@@ -2,13 +2,14 @@
 
 from onrecord.training.curve import CurvePoint, curve_markdown, learning_curve
 from onrecord.training.fitting import FitSummary, Progress
-from onrecord.training.nets import TrainingError, find_base
+from onrecord.training.nets import NotFetched, TrainingError, find_base
 from onrecord.training.run import Trained, export_run, load_training, train
 from onrecord.training.studies import StudyRun, cross_validate, study_dict, study_markdown, train_seeds, tune
 
 __all__ = [
     "CurvePoint",
     "FitSummary",
+    "NotFetched",
     "Progress",
     "StudyRun",
     "Trained",

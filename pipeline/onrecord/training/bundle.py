@@ -70,6 +70,8 @@ def model_card(settings: dict[str, Any]) -> str:
         ]
     if settings["data_note"]:
         lines += [settings["data_note"]]
+    if settings.get("teachers"):
+        lines += [f"Beside the labels it learned from the answers of {', '.join(settings['teachers'])}."]
     fitted = settings["fit"]
     lines += [
         "ONNX with int8 weights; holds no code.",

@@ -25,6 +25,10 @@ class TrainingError(RuntimeError):
     """Training that can't start or can't go on; the text names the remedy."""
 
 
+class NotFetched(TrainingError):
+    """A base model that only the hub has, when the network may not be used."""
+
+
 def find_base(base: str, config: Path | None = None, download: bool = True) -> Path:
     """The folder with the weights of a base model.
 
@@ -34,6 +38,7 @@ def find_base(base: str, config: Path | None = None, download: bool = True) -> P
         download: Fetch a hub's model that is not in its cache: the one thing here that uses the network.
 
     Raises:
+        NotFetched: when `download` is off and a hub's model is not in the cache.
         TrainingError: when there is no such folder, package or hub model, or it carries no safetensors weights.
     """
     place = resolve(config, Path(base)) if config else Path(base)
@@ -65,6 +70,8 @@ def _from_hub(name: str, download: bool) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(_BASE_FILES), local_files_only=not download))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        if not download and isinstance(error, LocalEntryNotFoundError):
+            raise NotFetched(f"base model {name!r}: not in the cache; training fetches it from the Hugging Face hub") from error
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
             f"base model {name!r}: no such folder, and the Hugging Face hub gave none of that name: {reason}. "

@@ -23,6 +23,7 @@ from onrecord.config import (
     TargetTrainConfig,
     config_kind,
     load,
+    project_root,
     resolve,
 )
 from onrecord.corpus import GoldArticle, corpus_hash, read_split, share_of
@@ -147,7 +148,7 @@ def train_run(
             "corpus_hash": data.digest,
             "data_note": config.data_note,
             "fit": asdict(fitted.summary),
-            "training_config": config.model_dump(mode="json"),
+            "training_config": _portable(config.model_dump(mode="json"), project_root(path)),
         }
         finish(draft, settings)
         if compare:
@@ -196,10 +197,14 @@ def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progre
     else:
         conflict = load(resolve(path, config.conflict), ConflictConfig)
         train_one: Callable[..., Any] = _train_extraction
+        teachers: list[StanceClassifier] = []
         if isinstance(config, StanceTrainConfig):
-            folders = () if read_only else config.teachers
-            train_one = partial(_train_stance, teachers=[_teacher(resolve(path, folder), conflict) for folder in folders])
+            teachers = [_teacher(resolve(path, folder), conflict) for folder in config.teachers]
+            # Weights that are only read were taught already.
+            train_one = partial(_train_stance, teachers=[] if read_only else teachers)
         net, settings, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
+        if teachers:
+            settings |= {"teachers": [teacher.model.name for teacher in teachers]}
         settings |= {
             "conflict": conflict.name,
             "train_articles": len(data.splits["train"]),
@@ -267,6 +272,17 @@ def export_run(folder: Path) -> Trained:
         raise TrainingError(f"{mark}: its settings are not of this version of onrecord; train again with its config") from error
     config = config.model_copy(update={"checkpoints": folder.parent.resolve()})
     return train_run(Path(known["path"]), config, folder.name, read_only=True)
+
+
+def _portable(settings: Any, root: Path) -> Any:
+    """Settings whose paths inside the project count from its root, so that they mean the same wherever it lies."""
+    if isinstance(settings, dict):
+        return {name: _portable(value, root) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [_portable(value, root) for value in settings]
+    if isinstance(settings, str) and Path(settings).is_relative_to(root):
+        return Path(settings).relative_to(root).as_posix()
+    return settings
 
 
 def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
