@@ -122,6 +122,11 @@ def test_a_stance_model_learns_from_a_teacher(tiny_project, tmp_path):
     taught = weights("taught", f"teachers=[{teacher}]")
     assert taught != json.loads((teacher / "checksums.json").read_text(encoding="utf-8"))["model.onnx"]
     assert weights("deaf", f"teachers=[{teacher}]", "teacher_share=0") != taught
+    # Paths inside the project count from its root on what is kept, whichever way they were given.
+    weights(tiny_project / "models/portable", f"teachers=[{teacher}]")
+    kept = json.loads((tiny_project / "models/portable/settings.json").read_text(encoding="utf-8"))
+    assert kept["training_config"]["output"] == "models/portable" and kept["teachers"][0].startswith("teacher@")
+    assert kept["teachers"][0] in (tiny_project / "models/portable/card.md").read_text(encoding="utf-8")
     strange = CliRunner().invoke(app, [*command, f"output={tmp_path / 'strange'}", f"teachers=[{tmp_path / 'nobody'}]"])
     assert strange.exit_code == 2 and "nobody" in strange.stderr and "Traceback" not in strange.stderr
 
