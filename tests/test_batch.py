@@ -41,7 +41,7 @@ from onrecord.records import Statement
 
 ROOT = resource_root()
 SAID = "Armenian Foreign Minister Samvel Tadoyan said on Monday that the talks would go on for {} days in Moscow. "
-INSISTED = "Baku insisted that Yerevan must sign a peace treaty within {} days."
+INSISTED = "Baku insisted that in talk {} Armenia must recognise its territorial integrity and give up all claims to Karabakh."
 PAGE = "<html><head><title>Talks</title></head><body><article><h1>Talks</h1><p>{}</p></article></body></html>"
 
 
