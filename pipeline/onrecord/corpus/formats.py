@@ -380,7 +380,10 @@ def _read_brat(path: Path) -> list[GoldArticle]:
     """
     texts = {file.stem: file for file in sorted(path.rglob("*.txt"))}
     if not texts:
-        raise CorpusError([Problem(path, 1, "no .txt files below this folder")])
+        remedy = (
+            "a folder with .txt and .ann files is expected; unpack an archive first" if path.is_file() else "name their folder"
+        )
+        raise CorpusError([Problem(path, 1, f"no .txt files here: {remedy}")])
     notes: dict[str, Path] = {}
     for file in sorted(path.rglob("*.ann")):
         owner = next((stem for stem in (file.stem, *_shorter(file.stem)) if stem in texts), None)
