@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -213,3 +214,13 @@ def read_statements(path: Path) -> Iterator[Statement]:
                 raise RecordError(
                     f"{path}:{number}: {where}: {first['msg']}. Expected one {SCHEMA_VERSION} record a line."
                 ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is either there whole or not there at all, also after the power went."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from onrecord.records import Statement
+from onrecord.records import Statement, write_whole
 
 FORMAT = "onrecord.run/1"
 Format = Literal["parquet", "jsonl"]
@@ -40,16 +40,6 @@ class Mark:
     statements: int
     rejected: int
     files: Mapping[str, int]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is either there whole or not there at all, also after the power went."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
 
 
 class RunFolder:

@@ -38,13 +38,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all: what is read back later to resume is never half of one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def finish(folder: Path, settings: dict[str, Any]) -> None:
     """Write settings, card and checksums beside the weights and the tokenizer."""
     (folder / "settings.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -170,10 +170,10 @@ def toward_labels(quote: GoldQuote, targets: Sequence[str]) -> list[int]:
     return [ATTITUDES.index(quote.toward.get(target, "neutral")) for target in targets]  # type: ignore[arg-type]
 
 
-def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int) -> torch.Tensor:
-    result = np.full((len(values), *shape), fill, dtype=np.int64)
+def _pad(values: Sequence[Any], shape: tuple[int, ...], fill: int, dtype: type[np.generic] = np.int64) -> torch.Tensor:
+    result = np.full((len(values), *shape), fill, dtype=dtype)
     for index, value in enumerate(values):
-        array = np.asarray(value, dtype=np.int64)
+        array = np.asarray(value, dtype=dtype)
         if array.size:
             result[index][tuple(slice(size) for size in array.shape)] = array
     return torch.from_numpy(result)
@@ -225,11 +225,8 @@ class StanceCollator:
         batch["divergent"] = _pad([example["divergent"] for example in examples], (quotes,), 0)
         for name in TAUGHT:
             if name in examples[0]:
-                answers = [np.asarray(example[name], dtype=np.float32) for example in examples]
-                taught = np.zeros((len(examples), quotes, *answers[0].shape[1:]), dtype=np.float32)
-                for row, values in enumerate(answers):
-                    taught[row, : len(values)] = values
-                batch[name] = torch.from_numpy(taught)
+                answers = [example[name] for example in examples]
+                batch[name] = _pad(answers, (quotes, *np.shape(answers[0])[1:]), 0, np.float32)
         return batch
 
 

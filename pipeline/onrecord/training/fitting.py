@@ -31,7 +31,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from onrecord.config import OptimizerConfig
-from onrecord.training.bundle import write_whole
+from onrecord.records import write_whole
 from onrecord.training.nets import TrainingError
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]

@@ -32,11 +32,11 @@ from onrecord.corpus.labelled import data_hash, read_labelled, sides
 from onrecord.evaluation import macro_f1
 from onrecord.extraction import PARTS, viterbi_spans
 from onrecord.inference import FORMAT, Model, Row, load_model, special_id
-from onrecord.records import UNKNOWN, stable_hash
+from onrecord.records import UNKNOWN, stable_hash, write_whole
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
 from onrecord.stance import StanceClassifier, read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
-from onrecord.training.bundle import finish, whole_folder, write_whole
+from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit

@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from onrecord.config import ConfigError, SearchSpace, TargetTrainConfig
 from onrecord.corpus.splits import story_groups
-from onrecord.records import stable_hash
-from onrecord.training.bundle import write_whole
+from onrecord.records import stable_hash, write_whole
 from onrecord.training.nets import TrainingError
 from onrecord.training.run import Data, fit_run, read_data, train_run
 
