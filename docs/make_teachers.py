@@ -33,7 +33,7 @@ def row(folder: Path, metrics: Path) -> list[str]:
     """The cells of one model; speed is measured here, on dev."""
     model = load_model(folder, 1)
     settings = model.settings
-    classifier = StanceClassifier(model, 4096)
+    classifier = StanceClassifier(model)
     articles = read_split(ROOT / "data/corpus", "dev")
     start = time.perf_counter()
     for gold in articles:

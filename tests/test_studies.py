@@ -45,7 +45,7 @@ def test_the_page_about_own_data_is_true(example, tmp_path):
     assert "town notes | test | macro-F1" in run("benchmark", example, "--out", tmp_path / "o")
     assert json.loads((tmp_path / "o/metrics.json").read_text(encoding="utf-8"))["scores"]["macro-F1"]["n"] == 3
     assert "town-notes" in run("models", "list", example.parents[1] / "out")
-    classifier = TargetClassifier(load_model(example.parents[1] / "out/models/town-notes", 1), 4096)
+    classifier = TargetClassifier(load_model(example.parents[1] / "out/models/town-notes", 1))
     notes = [TargetText("The ferry is a blessing, the pier is a shame.", target) for target in ("ferry", "pier")]
     assert all(judgement.label in ("for", "against", "neutral") for judgement in classifier.classify(notes))
 

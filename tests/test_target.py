@@ -69,7 +69,7 @@ def test_a_long_text_is_cut_around_its_target(tokenizer):
 
 
 def test_the_bundle_labels_any_stream_in_order(trained):
-    classifier = TargetClassifier(load_model(trained, 1), 512)
+    classifier = TargetClassifier(load_model(trained, 1))
     items = [TargetText(f"the ferry is late {number}", "the ferry" if number % 2 else None) for number in range(300)]
     judged = list(classifier.classify(iter(items)))
     assert len(judged) == 300 and list(classifier.classify([])) == []

@@ -1,6 +1,7 @@
 """A tiny real training of each model, through the command, and what the shipped models say of themselves."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,12 +51,28 @@ def test_the_shipped_model_is_small_and_says_what_it_was_trained_on(name):
     assert {sides[name] for name in settings["trained_on"]} == {"train"}
 
 
-def test_a_row_keeps_its_scores_whatever_follows_it():
-    model = load_model(ROOT / "models/stance", 1)
-    row = Row(np.array([model.cls, 2003, 2004, model.sep]), np.array([0, 1, 1, 0]))
-    one = model.run([row], 4)[0]["stance"]
-    two = model.run([row, row], 4)[1]["stance"]
-    assert np.array_equal(one, two)
+def test_a_rows_scores_depend_on_nothing_but_the_row():
+    short = Row(np.array([101, 2003, 2004, 102]), np.array([0, 1, 1, 0]))
+    long = Row(np.array([101, *range(2003, 2063), 102]), np.array([0, *[1] * 60, 0]))
+    alone = next(Model(ROOT / "models/stance", 1).run([short]))
+    model = Model(ROOT / "models/stance", 1)
+    _, second, third = model.run([long, short, short])
+    for name, values in alone.items():
+        assert len(values) == 4 and np.array_equal(values, second[name]) and np.array_equal(values, third[name])
+
+
+def test_a_row_that_comes_again_is_computed_once(monkeypatch):
+    model = Model(ROOT / "models/stance", 1)
+    rows = [Row(np.array([101, piece, 102]), np.array([0, 1, 0])) for piece in (2003, 2004, 2003)]
+    calls = []
+    session = model._session
+    monkeypatch.setattr(model, "_session", SimpleNamespace(run=lambda *given: calls.append(given) or session.run(*given)))
+    list(model.run(rows))
+    assert len(calls) == 2
+    # Where there is room for two, the one that came longest ago is forgotten.
+    monkeypatch.setattr("onrecord.inference.REMEMBERED", model._bytes)
+    list(model.run([Row(np.array([101, 2005, 102]), np.array([0, 1, 0])), rows[0], rows[1]]))
+    assert len(calls) == 4 and len(model._memory) == 2
 
 
 def test_loading_twice_is_the_same_object():

@@ -66,6 +66,7 @@ class Analyzer:
     ) -> None:
         self.conflict, self.settings = conflict, settings
         self.extractor, self.attributor, self.classifier = extractor, attributor, classifier
+        self._one_tokenizer = extractor.model.tokenizer_hash == classifier.model.tokenizer_hash
         self.models = {"extraction": extractor.model.name, "stance": classifier.model.name}
 
     @classmethod
@@ -96,9 +97,9 @@ class Analyzer:
             raise ConfigError("\n".join(faults))
         return cls(
             conflict,
-            Extractor(extraction, settings.batch_tokens),
+            Extractor(extraction),
             Attributor(conflict, registry, settings.min_context),
-            StanceClassifier(stance, settings.batch_tokens),
+            StanceClassifier(stance),
             settings,
         )
 
@@ -127,8 +128,10 @@ class Analyzer:
 
         `reading` spares a second pass of the extraction model where it has read the article.
         """
-        attributed = self.attributor.attribute(article, quotes, reading or self.extractor.read(article.text))
-        judged = self.classifier.judge(article.text, quotes, [party.label for _, party in attributed])
+        reading = reading or self.extractor.read(article.text)
+        attributed = self.attributor.attribute(article, quotes, reading)
+        pieces = reading.pieces if self._one_tokenizer else None
+        judged = self.classifier.judge(article.text, quotes, [party.label for _, party in attributed], pieces)
         statements = []
         for quote, (speaker, party), (stance, toward) in zip(quotes, attributed, judged, strict=True):
             stance = stance.or_unknown(self.settings.min_confidence)

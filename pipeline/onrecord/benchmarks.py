@@ -27,7 +27,6 @@ from onrecord.records import Quote
 from onrecord.target import TargetClassifier
 
 BENCHMARK_VERSION = 1
-BATCH_TOKENS = 4096
 THREADS = 2
 WAYS = ("exact", "IoU ≥ 0.5")
 
@@ -150,7 +149,7 @@ def _of_split(benchmark: BenchmarkConfig, known: set[str], items: list[Any], pla
 def _target_scores(
     model: Model, config: TargetTrainConfig, rows: list[LabelledText], track: Callable[[Sequence[Any]], Iterable[Any]]
 ) -> dict[str, Score]:
-    classifier = TargetClassifier(model, BATCH_TOKENS)
+    classifier = TargetClassifier(model)
     judged = classifier.classify(row.item for row in track(rows))
     # A text with several targets is one unit of the bootstrap: its answers are not independent.
     groups: dict[str, list[Answer]] = {}
@@ -186,7 +185,7 @@ def target_score(answers: Sequence[Answer], config: TargetTrainConfig) -> float:
 
 
 def _span_scores(model: Model, articles: list[GoldArticle], track: Callable[[Sequence[Any]], Iterable[Any]]) -> dict[str, Score]:
-    extractor = Extractor(model, BATCH_TOKENS)
+    extractor = Extractor(model)
     counted = []
     for gold in track(articles):
         found = extractor.extract(extractor.read(gold.article.text))

@@ -6,7 +6,9 @@ is whole by construction: the decoder never starts one inside (Viterbi over begi
 
 from __future__ import annotations
 
+import math
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,6 +129,11 @@ def distance_bucket(distance: NDArray[np.int64]) -> NDArray[np.int64]:
     return bucket
 
 
+# The bucket of every distance that the last bucket on either side does not hold anyway; negative ones count from the end.
+_FARTHEST = 2 ** (DISTANCE_BUCKETS // 2)
+_DISTANCES = distance_bucket(np.concatenate([np.arange(_FARTHEST + 1), np.arange(-_FARTHEST, 0)]))
+
+
 @dataclass(frozen=True)
 class WordScores:
     """What the model says of each word: tag scores (words × 3 parts × 3 tags) and link vectors.
@@ -149,6 +156,8 @@ class Reading:
     words: Words
     scores: WordScores | None
     party_labels: tuple[str, ...]
+    # The text as the model's tokenizer cut it, where no mark had to be turned: another model may have the same tokenizer.
+    pieces: Pieces | None = None
 
     def party_scores(self, span: Span) -> Floats:
         """Log-probabilities of the party labels for a source, from the words around it."""
@@ -158,16 +167,15 @@ class Reading:
         last = int(np.searchsorted(self.words.starts, span.end, side="left"))
         if first >= last:
             return np.zeros(len(self.party_labels), dtype=np.float32)
-        scores: Floats = np.log(softmax(_ends_mean(self.scores.parties, (first, last))) + 1e-9)
+        scores: Floats = np.log(softmax(_ends_means(self.scores.parties, [(first, last)])[0]) + 1e-9)
         return scores
 
 
 class Extractor:
     """Finds quotes with one extraction model."""
 
-    def __init__(self, model: Model, batch_tokens: int) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self._batch_tokens = batch_tokens
         settings = model.settings
         self._window, self._overlap = int(settings["window_tokens"]), int(settings["overlap_tokens"])
         self._bias = np.asarray(settings["link_bias"], dtype=np.float32)
@@ -176,10 +184,11 @@ class Extractor:
 
     def read(self, text: str) -> Reading:
         """One pass of the model over `text`, window by window."""
-        pieces = self.model.tokenize(face_marks(text))
+        facing = face_marks(text)
+        pieces = self.model.tokenize(facing)
         words, first, owner = align(split_words(text), pieces)
         scores = self._score(text, words, pieces, first, owner) if len(words) else None
-        return Reading(text, words, scores, self.party_labels)
+        return Reading(text, words, scores, self.party_labels, pieces if facing == text else None)
 
     def extract(self, reading: Reading) -> list[Quote]:
         """All quotes of an article, ordered by where their content begins."""
@@ -195,8 +204,7 @@ class Extractor:
     def _score(self, text: str, words: Words, pieces: Pieces, first: Ints, owner: Ints) -> WordScores:
         types = word_types(text, words)[owner]
         bounds = windows(len(pieces.ids), self._window - 2, self._overlap)
-        rows = [window_row(self.model.cls, self.model.sep, pieces.ids, types, start, end) for start, end in bounds]
-        outputs = self.model.run(rows, self._batch_tokens)
+        rows = (window_row(self.model.cls, self.model.sep, pieces.ids, types, start, end) for start, end in bounds)
         # Each word is read in the window where it stands farthest from an edge.
         margin = np.full(len(words), -1, dtype=np.int64)
         picked = np.zeros((len(words), 2), dtype=np.int64)
@@ -210,32 +218,35 @@ class Extractor:
             margin[inside[better]] = room[better]
             picked[inside[better]] = np.stack([np.full(better.sum(), index), first[inside[better]] - start + 1], axis=1)
 
-        def gather(name: str, *shape: int) -> Floats:
-            width = outputs[0][name].shape[-1]
-            values = np.empty((len(words), width), dtype=np.float32)
-            for index, output in enumerate(outputs):
-                here = picked[:, 0] == index
-                values[here] = output[name][picked[here, 1]]
-            return values.reshape(len(words), *shape)
-
+        # One window at a time: the outputs of all windows of a long article are ten times as large as what is read of them.
+        values: dict[str, Floats] = {}
+        for index, output in enumerate(self.model.run(rows)):
+            here = picked[:, 0] == index
+            for name, scores in output.items():
+                if name not in values:
+                    values[name] = np.empty((len(words), scores.shape[-1]), dtype=np.float32)
+                values[name][here] = scores[picked[here, 1]]
         return WordScores(
-            gather("tags", len(PARTS), 3),
-            gather("queries", len(RELATIONS), -1),
-            gather("keys", len(RELATIONS), -1),
-            gather("nulls", len(RELATIONS)),
-            gather("parties", len(self.party_labels)),
+            values["tags"].reshape(len(words), len(PARTS), 3),
+            values["queries"].reshape(len(words), len(RELATIONS), -1),
+            values["keys"].reshape(len(words), len(RELATIONS), -1),
+            values["nulls"],
+            values["parties"],
         )
 
     def _link(self, text: str, words: Words, scores: WordScores, spans: list[list[WordSpan]]) -> list[Quote]:
         contents, cues, sources = spans
         probability = softmax(scores.tags[:, 0])
         contents = [span for span in contents if 1 - probability[span[0] : span[1], OUTSIDE].mean() >= self._keep]
-        starts = [[start for start, _ in cues], [start for start, _ in sources]]
+        candidates = [_Candidates.of(scores.keys[:, relation], spans) for relation, spans in enumerate((cues, sources, contents))]
+        queries, nulls = _ends_means(scores.queries, contents), _ends_means(scores.nulls, contents)
         groups: list[_Group] = []
         member: list[_Group] = []
         for index, span in enumerate(contents):
+            # Contents stand in order, so that those near enough are the last ones.
             near = [j for j in range(max(0, index - 8), index) if span[0] - contents[j][1] <= MAX_LINK_WORDS]
-            before = self._relate(scores, 2, span, [contents[j] for j in near])
+            first = near[0] if near else index
+            before = self._relate(2, span, queries[index], nulls[index], candidates[2].part(first, index))
             best = int(before.argmax())
             if best < len(near):
                 group = member[near[best]]
@@ -244,9 +255,11 @@ class Extractor:
                 groups.append(group)
             group.contents.append(span)
             member.append(group)
-            for relation, candidates, totals in ((0, cues, group.cues), (1, sources, group.sources)):
-                low, high = np.searchsorted(starts[relation], (span[0] - MAX_LINK_WORDS, span[1] + MAX_LINK_WORDS))
-                totals.add(int(low), self._relate(scores, relation, span, candidates[low:high]))
+            for relation, totals in ((0, group.cues), (1, group.sources)):
+                others = candidates[relation]
+                low = bisect_left(others.starts, span[0] - MAX_LINK_WORDS)
+                high = bisect_left(others.starts, span[1] + MAX_LINK_WORDS)
+                totals.add(low, self._relate(relation, span, queries[index], nulls[index], others.part(low, high)))
         quotes = []
         for group in _merge_by_cue(groups):
             cue = _chosen(group.cues, cues)
@@ -258,16 +271,19 @@ class Extractor:
                 quotes.append(quote)
         return quotes
 
-    def _relate(self, scores: WordScores, relation: int, span: WordSpan, others: Sequence[WordSpan]) -> Floats:
-        """Log-probabilities that `span` belongs to each of `others`, and last that it belongs to none."""
-        query = _ends_mean(scores.queries[:, relation], span)
-        null = _ends_mean(scores.nulls[:, relation], span)
-        if not others:
+    def _relate(self, relation: int, span: WordSpan, query: Floats, null: Floats, others: _Candidates) -> Floats:
+        """Log-probabilities that `span` belongs to each of `others`, and last that it belongs to none.
+
+        `query` and `null` are the span's own: relations × width, and one a relation.
+        """
+        count = len(others.starts)
+        if not count:
             return np.zeros(1, dtype=np.float32)
-        keys = np.stack([_ends_mean(scores.keys[:, relation], other) for other in others])
-        values = keys @ query / np.sqrt(len(query))
-        values = values + self._bias[relation][distance_bucket(span_distance(span, others))]
-        result: Floats = np.log(softmax(np.append(values, null)) + 1e-9)
+        values = np.empty(count + 1, dtype=np.float32)
+        values[:count] = others.keys @ query[relation] / np.sqrt(query.shape[-1])
+        values[:count] += self._bias[relation][_DISTANCES[np.clip(span_distance(span, others.spans), -_FARTHEST, _FARTHEST)]]
+        values[count] = null[relation]
+        result: Floats = np.log(softmax(values) + 1e-9)
         return result
 
     def _quote(
@@ -369,18 +385,36 @@ def _merge_by_cue(groups: list[_Group]) -> list[_Group]:
     return merged
 
 
-def _ends_mean(values: Floats, span: WordSpan) -> Floats:
-    result: Floats = (values[span[0]] + values[span[1] - 1]) / 2
+@dataclass(frozen=True)
+class _Candidates:
+    """Spans that contents may be linked to, in order: spans × 2, where each starts, and the key of each."""
+
+    spans: Ints
+    starts: list[int]
+    keys: Floats
+
+    @classmethod
+    def of(cls, keys: Floats, spans: Sequence[WordSpan]) -> _Candidates:
+        return cls(np.asarray(spans, dtype=np.int64).reshape(-1, 2), [start for start, _ in spans], _ends_means(keys, spans))
+
+    def part(self, low: int, high: int) -> _Candidates:
+        """Those from number `low` to before `high`."""
+        return _Candidates(self.spans[low:high], self.starts[low:high], self.keys[low:high])
+
+
+def _ends_means(values: Floats, spans: Sequence[WordSpan]) -> Floats:
+    """For each span the mean of the values at its first and last word."""
+    ends = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+    result: Floats = (values[ends[:, 0]] + values[ends[:, 1] - 1]) / np.float32(2)
     return result
 
 
-def span_distance(span: WordSpan, others: Sequence[WordSpan]) -> NDArray[np.int64]:
+def span_distance(span: WordSpan, others: Sequence[WordSpan] | Ints) -> NDArray[np.int64]:
     """Signed gaps in words from `span` to each of `others`; negative: the other stands before."""
-    gaps = [
-        other[0] - span[1] if other[0] >= span[1] else min(other[1] - span[0], 0) - 1 if other[1] <= span[0] else 0
-        for other in others
-    ]
-    return np.asarray(gaps, dtype=np.int64)
+    spans = np.asarray(others, dtype=np.int64).reshape(-1, 2)
+    after, before = spans[:, 0] - span[1], spans[:, 1] - span[0]
+    gaps: NDArray[np.int64] = np.where(after >= 0, after, np.where(before <= 0, before - 1, 0))
+    return gaps
 
 
 def window_row(cls: int, sep: int, ids: Ints, types: Ints, start: int, end: int) -> Row:
@@ -400,20 +434,19 @@ def viterbi_spans(scores: Floats) -> list[WordSpan]:
     count = len(scores)
     if not count:
         return []
-    logs = np.log(softmax(scores) + 1e-9)
-    back = np.zeros((count, 3), dtype=np.int64)
-    best = np.array([logs[0, OUTSIDE], logs[0, BEGIN], -np.inf])
-    for index in range(1, count):
-        closed = (
-            OUTSIDE if best[OUTSIDE] >= max(best[BEGIN], best[INSIDE]) else (BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE)
-        )
-        opened = BEGIN if best[BEGIN] >= best[INSIDE] else INSIDE
-        back[index] = closed, closed, opened
-        best = np.array([best[closed] + logs[index, 0], best[closed] + logs[index, 1], best[opened] + logs[index, 2]])
-    tag = int(best.argmax())
+    logs: list[tuple[float, float, float]] = np.log(softmax(scores) + 1e-9).tolist()
+    # Plain numbers: NumPy takes ten times as long for three at a time.
+    outside, begin, inside = logs[0][OUTSIDE], logs[0][BEGIN], -math.inf
+    back: list[tuple[int, int, int]] = []
+    for log_outside, log_begin, log_inside in logs[1:]:
+        opened, open_best = (BEGIN, begin) if begin >= inside else (INSIDE, inside)
+        closed, closed_best = (OUTSIDE, outside) if outside >= open_best else (opened, open_best)
+        back.append((closed, closed, opened))
+        outside, begin, inside = closed_best + log_outside, closed_best + log_begin, open_best + log_inside
+    tag = int(np.argmax((outside, begin, inside)))
     tags = [tag]
-    for index in range(count - 1, 0, -1):
-        tag = int(back[index, tag])
+    for step in reversed(back):
+        tag = step[tag]
         tags.append(tag)
     tags.reverse()
     spans: list[WordSpan] = []

@@ -1,4 +1,4 @@
-"""The one place that runs a model: load a model folder, check it, tokenize, batch by a token budget, give scores.
+"""The one place that runs a model: load a model folder, check it, tokenize, run row by row, give scores.
 
 A model folder holds `model.onnx`, `tokenizer.json`, `settings.json`, `card.md` and `checksums.json`
 (SHA-256 of every other file). Nothing in it is executed but the ONNX graph.
@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tokenizers import Tokenizer
 
 FORMAT = "onrecord.model/1"
 FILES = ("model.onnx", "tokenizer.json", "settings.json", "card.md")
+# Outputs of the last rows that are kept, should the same row come again, as in a report that two papers carry [bytes].
+REMEMBERED = 32_000_000
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -56,14 +59,24 @@ class Model:
         self.name = f"{self.settings['name']}@{checksum[:12]}"
         self.card = (folder / "card.md").read_text(encoding="utf-8")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer_hash = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._session = ort.InferenceSession(
+            str(folder / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            # The fused operator is slower than the two that it replaces: docs/decisions/0007-speed.md.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._memory: OrderedDict[bytes, dict[str, Floats]] = OrderedDict()
+        self._bytes, self._lock = 0, threading.Lock()
         self.cls, self.sep, self.pad, self.mask = (
             special_id(self.tokenizer, token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")
         )
@@ -72,50 +85,41 @@ class Model:
         """Cut `text` into word pieces, without special ones and without a limit of length."""
         return tokenize(self.tokenizer, text)
 
-    def run(self, rows: Sequence[Row], batch_tokens: int) -> list[dict[str, Floats]]:
+    def run(self, rows: Iterable[Row]) -> Iterator[dict[str, Floats]]:
         """Scores of each row, in the order given.
 
-        Rows are taken in their order, so that equal calls make equal batches: in a quantized model a
-        row's scores depend slightly on what shares its batch.
-
-        Args:
-            rows: Model inputs.
-            batch_tokens: Most word pieces, padding included, in one pass.
+        Each row is a pass of its own. Batches were measured (docs/decisions/0007-speed.md) and are slower on a processor: one
+        row fills its caches and has no padding. It also makes a quantized model's scores depend on the row alone.
 
         Returns:
-            For each row, the model's outputs by name, without padding where they are per piece.
+            For each row, the model's outputs by name; the first axis is the row's pieces where they are per piece.
         """
-        results: list[dict[str, Floats]] = []
-        start = 0
-        while start < len(rows):
-            longest, end = 0, start
-            while end < len(rows):
-                grown = max(longest, len(rows[end].ids))
-                if end > start and grown * (end + 1 - start) > batch_tokens:
-                    break
-                longest, end = grown, end + 1
-            results += self._pass(rows[start:end], longest)
-            start = end
-        return results
+        for row in rows:
+            yield self._remembered(row)
 
-    def _pass(self, rows: Sequence[Row], longest: int) -> list[dict[str, Floats]]:
-        ids = np.full((len(rows), longest), self.pad, dtype=np.int64)
-        types = np.zeros_like(ids)
-        attention = np.zeros_like(ids)
-        for index, row in enumerate(rows):
-            ids[index, : len(row.ids)] = row.ids
-            types[index, : len(row.ids)] = row.types
-            attention[index, : len(row.ids)] = 1
-        inputs = {"input_ids": ids, "attention_mask": attention, "token_type_ids": types}
+    def _remembered(self, row: Row) -> dict[str, Floats]:
+        key = row.ids.tobytes() + row.types.tobytes()
+        with self._lock:
+            if key in self._memory:
+                self._memory.move_to_end(key)
+                return self._memory[key]
+        inputs = {"input_ids": row.ids[None], "token_type_ids": row.types[None]}
+        if "attention_mask" in self._inputs:
+            # Which pieces are no padding: all.
+            inputs["attention_mask"] = np.ones_like(row.ids)[None]
         outputs = self._session.run(self._outputs, inputs)
-        per_piece = set(self.settings.get("per_piece_outputs", ()))
-        return [
-            {
-                name: values[index, : len(row.ids)] if name in per_piece else values[index]
-                for name, values in zip(self._outputs, outputs, strict=True)
-            }
-            for index, row in enumerate(rows)
-        ]
+        found = {name: values[0] for name, values in zip(self._outputs, outputs, strict=True)}
+        with self._lock:
+            if key not in self._memory:
+                self._memory[key] = found
+                self._bytes += _size(key, found)
+            while self._bytes > REMEMBERED:
+                self._bytes -= _size(*self._memory.popitem(last=False))
+        return found
+
+
+def _size(key: bytes, outputs: dict[str, Floats]) -> int:
+    return len(key) + sum(values.nbytes for values in outputs.values())
 
 
 # MPNet kept BERT's pieces in its vocabulary but was trained on pieces of its own, so those go first.

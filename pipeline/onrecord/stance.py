@@ -150,6 +150,8 @@ class _Layout:
         self.contents = [_covering(pieces, quote.content) for quote in quotes]
         self.cues = [_covering(pieces, quote.cue) for quote in quotes]
         self.sources = [_covering(pieces, quote.source) for quote in quotes]
+        # Python's sets: NumPy takes a hundred times as long to compare a few numbers.
+        self._held = [set(content.tolist()) for content in self.contents]
         self.kinds = np.zeros(len(pieces.ids), dtype=np.int64)
         for parts, kind in ((self.sources, SOURCE), (self.contents, CONTENT), (self.cues, CUE)):
             for part in parts:
@@ -157,7 +159,7 @@ class _Layout:
 
     def holds_source(self, quote: int, other: int) -> bool:
         """Whether the content of `quote` has pieces of the source of `other`."""
-        return bool(np.isin(self.sources[other], self.contents[quote]).any())
+        return not self._held[quote].isdisjoint(self.sources[other].tolist())
 
 
 def _covering(pieces: Pieces, spans: Sequence[Span]) -> Ints:
@@ -182,9 +184,8 @@ def read_off(output: Mapping[str, Floats], places: Ints) -> tuple[Floats, Floats
 class StanceClassifier:
     """Judges quotes with one stance model."""
 
-    def __init__(self, model: Model, batch_tokens: int) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self._batch_tokens = batch_tokens
         settings = model.settings
         self.labels: tuple[str, ...] = tuple(settings["stances"])
         self.targets: tuple[str, ...] = tuple(settings["targets"])
@@ -199,24 +200,33 @@ class StanceClassifier:
         return {"masked": "words", "party": "words and party", "shown": "words and source"}[self.view.source]  # type: ignore[return-value]
 
     def judge(
-        self, text: str, quotes: Sequence[Quote], parties: Sequence[str]
+        self, text: str, quotes: Sequence[Quote], parties: Sequence[str], pieces: Pieces | None = None
     ) -> list[tuple[StanceJudgement, dict[str, Judgement]]]:
-        """Stance and attitudes of each of the `quotes` of one `text`, in their order; `parties` are their sources' labels."""
+        """Stance and attitudes of each of the `quotes` of one `text`, in their order; `parties` are their sources' labels.
+
+        `pieces` is the text as this model's tokenizer cuts it, where that was done before.
+        """
         if not quotes:
             return []
-        scores = self.scores(text, quotes, parties)
+        scores = self.scores(text, quotes, parties, pieces=pieces)
         return [(self._stance(stance), self._toward(toward)) for stance, toward in scores]
 
     def scores(
-        self, text: str, quotes: Sequence[Quote], parties: Sequence[str], view: QuotesView | None = None
+        self,
+        text: str,
+        quotes: Sequence[Quote],
+        parties: Sequence[str],
+        view: QuotesView | None = None,
+        pieces: Pieces | None = None,
     ) -> list[tuple[Floats, Floats]]:
         """Uncalibrated scores of each quote: stances, and targets × attitudes.
 
-        `view` shows the model other input than it was made for, to measure what its answers rest on.
+        `view` shows the model other input than it was made for, to measure what its answers rest on. `pieces` is the text
+        as this model's tokenizer cuts it, where that was done before.
         """
-        rows = list((view or self.view).rows(self.model.tokenize(text), quotes, parties, self._ids))
+        rows = list((view or self.view).rows(pieces or self.model.tokenize(text), quotes, parties, self._ids))
         found: dict[int, tuple[Floats, Floats]] = {}
-        for row, output in zip(rows, self.model.run([row.row for row in rows], self._batch_tokens), strict=True):
+        for row, output in zip(rows, self.model.run(row.row for row in rows), strict=True):
             found |= {number: read_off(output, places) for number, places in zip(row.quotes, row.places, strict=True)}
         return [found[number] for number in range(len(quotes))]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from onrecord.records import Judgement, Probability
 TEXT, TARGET, WORDS = range(3)
 TYPES = 3
 OUTPUT = "label"
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -86,19 +84,16 @@ class TargetView:
 class TargetClassifier:
     """Labels texts toward targets with one model."""
 
-    def __init__(self, model: Model, batch_tokens: int) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self._batch_tokens = batch_tokens
         self.labels: tuple[str, ...] = tuple(model.settings["labels"])
         self._view = TargetView(int(model.settings["max_tokens"]))
         self._temperature = float(model.settings["temperature"][OUTPUT])
 
     def classify(self, items: Iterable[TargetText]) -> Iterator[LabelJudgement]:
-        """The label of each item, in order; reads ahead a fixed number of items and no more."""
-        waiting = iter(items)
-        while rows := [self._row(item) for item in islice(waiting, BATCH)]:
-            for output in self.model.run(rows, self._batch_tokens):
-                yield self._judgement(output[OUTPUT])
+        """The label of each item, in order, as the items come."""
+        for output in self.model.run(map(self._row, items)):
+            yield self._judgement(output[OUTPUT])
 
     def _row(self, item: TargetText) -> Row:
         words = self.model.tokenize(item.target) if item.target else None

@@ -173,7 +173,6 @@ class AnalyzeConfig(RunConfig):
     threads: PositiveInt = Field(
         default=2, title="What one model pass may use of the processor; 1 in each worker of a run folder [threads]"
     )
-    batch_tokens: PositiveInt = Field(default=4096, title="Most in one model pass, padding included [word pieces]")
     min_confidence: Fraction = Field(
         default=0.0,
         title="Least for a stance; below it the label is `unknown`, and the probabilities tell the rest [probability]",

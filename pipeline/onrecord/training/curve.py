@@ -20,8 +20,6 @@ from onrecord.training.nets import TrainingError
 from onrecord.training.run import train_run
 from onrecord.training.studies import recorded
 
-BATCH_TOKENS = 4096
-
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -86,7 +84,7 @@ def _point(path: Path, config: Any, name: str, dev: Sequence[GoldArticle]) -> di
 
 def _scores(model: Model, dev: Sequence[GoldArticle]) -> dict[str, float]:
     if "link_bias" in model.settings:
-        extractor = Extractor(model, BATCH_TOKENS)
+        extractor = Extractor(model)
         right = exact = found = 0
         for gold in dev:
             quotes = extractor.extract(extractor.read(gold.article.text))
@@ -94,7 +92,7 @@ def _scores(model: Model, dev: Sequence[GoldArticle]) -> dict[str, float]:
             found, right, exact = found + len(quotes), right + len(pairs), exact + sum(iou == 1.0 for _, _, iou in pairs)
         total = sum(len(gold.quotes) for gold in dev)
         return {"quotes, F1 at IoU ≥ 0.5": f1(right, found, total), "quotes, exact F1": f1(exact, found, total)}
-    classifier = StanceClassifier(model, BATCH_TOKENS)
+    classifier = StanceClassifier(model)
     judgements: list[tuple[str, str, bool]] = []
     for gold in dev:
         judged = classifier.judge(gold.article.text, gold.quotes, [quote.party for quote in gold.quotes])

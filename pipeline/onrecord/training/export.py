@@ -117,7 +117,7 @@ def agreement(
     """
     ours: dict[str, list[np.ndarray]] = {}
     theirs: dict[str, list[np.ndarray]] = {}
-    for row, example, output in zip(rows, examples, model.run(rows, batch_tokens=4096), strict=True):
+    for row, example, output in zip(rows, examples, model.run(rows), strict=True):
         ids = torch.from_numpy(row.ids).unsqueeze(0)
         with torch.no_grad():
             scores = net.scores(ids, torch.ones_like(ids), torch.from_numpy(row.types).unsqueeze(0))

@@ -333,7 +333,6 @@ def _train_extraction(
         "link_bias": (BIAS_SCALE * net.bias).detach().numpy().round(5).tolist(),
         "min_content_probability": 0.5,
         "party_labels": list(parties),
-        "per_piece_outputs": list(EXTRACTION_OUTPUTS),
     }
     return net, settings, examples["dev"]
 
@@ -382,7 +381,6 @@ def _train_stance(
         "window_tokens": config.window_tokens,
         "context_tokens": config.context_tokens,
         "source": config.source,
-        "per_piece_outputs": list(STANCE_OUTPUTS),
         "temperature": {"stance": 1.0, "toward": 1.0},
     }
     return net, settings, examples["dev"]
@@ -397,7 +395,7 @@ def _teacher(folder: Path, conflict: ConflictConfig) -> StanceClassifier:
                 f"teachers: {folder} answers with the {name} {model.settings.get(name)}, and the conflict has {list(labels)}; "
                 "name a stance model of this conflict"
             )
-    return StanceClassifier(model, batch_tokens=4096)
+    return StanceClassifier(model)
 
 
 def _source_parties(conflict: ConflictConfig) -> tuple[str, ...]:
@@ -413,7 +411,7 @@ def _calibrate(
     model: Model, examples: list[dict[str, Any]], read: Callable[..., dict[str, np.ndarray]], gold: dict[str, str]
 ) -> dict[str, float]:
     """A temperature for each head; `gold` names the examples' labels by head."""
-    outputs = model.run([_row(example) for example in examples], batch_tokens=4096)
+    outputs = model.run(_row(example) for example in examples)
     scores = [read(example, output) for example, output in zip(examples, outputs, strict=True)]
     return {
         head: fit_temperature(
