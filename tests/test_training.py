@@ -40,6 +40,26 @@ def test_the_shipped_model_agrees_with_pytorch(name):
         assert 0 <= figures["largest_probability_gap"] <= 1
 
 
+def test_fp32_is_exported_to_compare_with(trained, tiny_project, tmp_path):
+    command = [
+        "models",
+        "export",
+        str(tiny_project / "out/train/stance"),
+        "--precision",
+        "fp32",
+        "--out",
+        str(tmp_path / "plain"),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "plain/settings.json").read_text(encoding="utf-8"))
+    for figures in settings["agreement_on_dev"].values():
+        assert figures["same_labels"] == 1 and figures["largest_probability_gap"] < 1e-4
+    assert "ONNX with fp32 weights" in (tmp_path / "plain/card.md").read_text(encoding="utf-8")
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (trained / "stance", tmp_path / "plain")]
+    assert sizes[1] > 3 * sizes[0]
+
+
 @pytest.mark.parametrize("name", ["extraction", "stance"])
 def test_the_shipped_model_is_small_and_says_what_it_was_trained_on(name):
     folder = ROOT / "models" / name

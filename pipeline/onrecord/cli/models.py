@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -68,16 +69,31 @@ def models_verify(roots: Roots = None) -> None:
         raise typer.Exit(EXIT_SOME_REJECTED)
 
 
+class Precision(StrEnum):
+    """What a model's matrices are."""
+
+    int8 = "int8"
+    fp32 = "fp32"
+
+
 @app.command("export")
-def models_export(run: Annotated[Path, typer.Argument(help="A run's folder of checkpoints, such as out/train/stance.")]) -> None:
+def models_export(
+    run: Annotated[Path, typer.Argument(help="A run's folder of checkpoints, such as out/train/stance.")],
+    out: Annotated[Path | None, typer.Option(help="Model folder to write; where the run's config says by default.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="fp32 is to compare with: four times as large and half as fast.")
+    ] = Precision.int8,
+) -> None:
     """Make the model folder of a run from its checkpoints, finished or not: the best epoch so far, quantized, with its card.
 
-    Example:
+    Examples:
 
         onrecord models export out/train/stance
+
+        onrecord models export out/train/stance --precision fp32 --out out/variants/stance-fp32
     """
     with training_letters():
         from onrecord import training
 
-        trained = training.export_run(run)
+        trained = training.export_run(run, out, precision.value)
     typer.echo(f"wrote {trained.folder} from {trained.summary.steps} of {trained.summary.planned_steps} steps")

@@ -67,7 +67,7 @@ def model_card(settings: dict[str, Any]) -> str:
         lines += [f"Beside the labels it learned from the answers of {', '.join(settings['teachers'])}."]
     fitted = settings["fit"]
     lines += [
-        "ONNX with int8 weights; holds no code.",
+        f"ONNX with {settings['precision']} weights; holds no code.",
         "",
         f"- data hash: `{settings['corpus_hash']}`",
         f"- onrecord: {settings['onrecord']}"

@@ -38,7 +38,7 @@ from onrecord.stance import StanceClassifier, read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
 from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
-from onrecord.training.export import agreement, export_onnx, fit_temperature
+from onrecord.training.export import Precision, agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit
 from onrecord.training.losses import LabelLoss
 from onrecord.training.nets import (
@@ -116,6 +116,7 @@ def train_run(
     watch: Callable[[Progress], None] | None = None,
     read_only: bool = False,
     compare: bool = True,
+    precision: Precision = "int8",
 ) -> Trained:
     """Train what `config` says; an unfinished run of the same config and data goes on.
 
@@ -127,6 +128,7 @@ def train_run(
         watch: Called after every step.
         read_only: Take the weights that the run's checkpoints hold; train no further.
         compare: Compare the exported model with the net on dev, and calibrate it; labels need neither.
+        precision: What the exported matrices are.
 
     Returns:
         The model folder, complete and with checksums, and what fitting did.
@@ -139,12 +141,14 @@ def train_run(
     outputs, read = fitted.outputs, fitted.read
     folder = resolve(path, config.output)
     with whole_folder(folder) as draft:
-        export_onnx(fitted.net, outputs, draft / "model.onnx")
+        rows = [_row(example) for example in fitted.examples]
+        export_onnx(fitted.net, outputs, draft / "model.onnx", rows, precision)
         fitted.tokenizer.save(str(draft / "tokenizer.json"))
         settings = fitted.settings | provenance(config.optimizer.seed)
         settings |= {
             "format": FORMAT,
             "name": folder.name,
+            "precision": precision,
             "corpus_hash": data.digest,
             "data_note": config.data_note,
             "fit": asdict(fitted.summary),
@@ -152,7 +156,6 @@ def train_run(
         }
         finish(draft, settings)
         if compare:
-            rows = [_row(example) for example in fitted.examples]
             settings["agreement_on_dev"] = agreement(fitted.net, Model(draft, threads=2), rows, outputs, fitted.examples, read)
         if compare and fitted.gold:
             settings["temperature"] = _calibrate(Model(draft, threads=2), fitted.examples, read, fitted.gold)
@@ -256,8 +259,13 @@ def hold_out(articles: Sequence[GoldArticle], share: float) -> dict[str, list[Go
     }
 
 
-def export_run(folder: Path) -> Trained:
+def export_run(folder: Path, out: Path | None = None, precision: Precision = "int8") -> Trained:
     """Make the model folder of a run from the checkpoints in `folder`: the best epoch, or the newest of an unfinished run.
+
+    Args:
+        folder: The run's checkpoints.
+        out: Where to put the model folder; where the run's config says by default.
+        precision: What its matrices are: int8, or fp32 to compare with.
 
     Raises:
         TrainingError: when `folder` is no run, or holds no whole checkpoint.
@@ -270,8 +278,8 @@ def export_run(folder: Path) -> Trained:
         config = TRAINING_KINDS[known["config"]["kind"]].model_validate(known["config"])
     except (KeyError, ValidationError) as error:
         raise TrainingError(f"{mark}: its settings are not of this version of onrecord; train again with its config") from error
-    config = config.model_copy(update={"checkpoints": folder.parent.resolve()})
-    return train_run(Path(known["path"]), config, folder.name, read_only=True)
+    config = config.model_copy(update={"checkpoints": folder.parent.resolve()} | ({"output": out.resolve()} if out else {}))
+    return train_run(Path(known["path"]), config, folder.name, read_only=True, precision=precision)
 
 
 def _portable(settings: Any, root: Path) -> Any:
