@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/onrecord
 DEV := .venv-dev/bin
 
-.PHONY: teacher-base demo test nightly check models report test-report benchmarks clean
+.PHONY: teacher-base demo test nightly check models report test-report bench benchmarks clean
 
 demo: .venv/ready
 	$(RUN) analyze seeds/000_613e7597b781f811.txt --date 2021-11-08 --out out/seed.jsonl --out out/seed.html
@@ -46,6 +46,10 @@ report: .venv-dev/ready
 # Once for each released model: choices are made on dev.
 test-report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split test --title "Test report" --out docs/test
+
+# Wants a quiet machine. How far memory goes: $(DEV)/python docs/make_bench.py --articles 100000
+bench: .venv-dev/ready
+	$(DEV)/python docs/make_bench.py
 
 # Trains and scores on public data sets, which are not shipped: make benchmarks BENCHMARKS=FOLDER
 benchmarks: .venv-dev/ready

@@ -55,6 +55,7 @@ class Model:
     """A loaded model folder. Safe to use from several threads."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        self.folder = folder
         self.settings, checksum = read_folder(folder)
         self.name = f"{self.settings['name']}@{checksum[:12]}"
         self.card = (folder / "card.md").read_text(encoding="utf-8")
@@ -96,6 +97,12 @@ class Model:
         """
         for row in rows:
             yield self._remembered(row)
+
+    def forget(self) -> None:
+        """Let go of the rows that are kept: what is measured after it is computed."""
+        with self._lock:
+            self._memory.clear()
+            self._bytes = 0
 
     def _remembered(self, row: Row) -> dict[str, Floats]:
         key = row.ids.tobytes() + row.types.tobytes()

@@ -224,11 +224,17 @@ class StanceClassifier:
         `view` shows the model other input than it was made for, to measure what its answers rest on. `pieces` is the text
         as this model's tokenizer cuts it, where that was done before.
         """
-        rows = list((view or self.view).rows(pieces or self.model.tokenize(text), quotes, parties, self._ids))
+        rows = list(self.rows(pieces or self.model.tokenize(text), quotes, parties, view))
         found: dict[int, tuple[Floats, Floats]] = {}
         for row, output in zip(rows, self.model.run(row.row for row in rows), strict=True):
             found |= {number: read_off(output, places) for number, places in zip(row.quotes, row.places, strict=True)}
         return [found[number] for number in range(len(quotes))]
+
+    def rows(
+        self, pieces: Pieces, quotes: Sequence[Quote], parties: Sequence[str], view: QuotesView | None = None
+    ) -> Iterator[QuotesRow]:
+        """The model's input for the `quotes` of an article that is cut into `pieces`."""
+        return (view or self.view).rows(pieces, quotes, parties, self._ids)
 
     def _stance(self, scores: Floats) -> StanceJudgement:
         probabilities = [round(float(p), 4) for p in softmax(scores, self._temperature)]
