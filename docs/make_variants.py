@@ -1,0 +1,175 @@
+"""Write the tables of docs/decisions/0007-speed.md: how models and ways to run them differ in speed and in F1 on dev.
+
+Start: python docs/make_variants.py MODEL=METRICS…, each a model folder and the metrics.json that
+`onrecord evaluate --gold data/corpus --split dev --model MODEL --out OUT` wrote (`--stage extraction`, or `--stage stance
+--stage toward`). The first extraction model and the first stance model are also run in batches.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import onnxruntime as ort
+
+from onrecord.corpus import GoldArticle, read_split
+from onrecord.extraction import Extractor
+from onrecord.inference import Floats, Model, Row, load_model
+from onrecord.stance import StanceClassifier
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/decisions/0007-speed.md"
+# Models are measured in turns, so that what else the machine does falls on all of them; the best turn counts.
+TURNS = 3
+BUDGETS = (512, 1024, 2048, 4096, 8192)
+SCORES = {
+    "extraction": ("extraction.quotes.f1_iou", "extraction.cue.f1_iou", "extraction.source.f1_iou"),
+    "stance": ("stance.all.model.macro_f1", "stance.divergent.model.accuracy", "toward.pooled.model.macro_f1"),
+}
+
+
+def kind(model: Model) -> str:
+    """Which of the two models it is."""
+    return "stance" if "stances" in model.settings else "extraction"
+
+
+def rows_of(model: Model, articles: Sequence[GoldArticle]) -> list[Row]:
+    """What `model` is given to read for `articles`, quotes and parties as annotated."""
+    if kind(model) == "extraction":
+        extractor, kept, run = Extractor(model), [], model.run
+
+        def recorded(rows: Iterable[Row]) -> Iterator[dict[str, Floats]]:
+            given = list(rows)
+            kept.extend(given)
+            return run(given)
+
+        with patch.object(model, "run", recorded):
+            for gold in articles:
+                extractor.read(gold.article.text)
+        return kept
+    classifier = StanceClassifier(model)
+    return [
+        row.row
+        for gold in articles
+        for row in classifier.rows(model.tokenize(gold.article.text), gold.quotes, [quote.party for quote in gold.quotes])
+    ]
+
+
+def seconds(model: Model, rows: Sequence[Row]) -> float:
+    """One thread, each row for the first time."""
+    model.forget()
+    start = time.perf_counter()
+    for _ in model.run(rows):
+        pass
+    return time.perf_counter() - start
+
+
+def batch_seconds(session: ort.InferenceSession, rows: Sequence[Row], budget: int) -> float:
+    """The same in batches of at most `budget` word pieces, padding included, sorted by length."""
+    names = {each.name for each in session.get_inputs()}
+    start = time.perf_counter()
+    for batch in batches(sorted(rows, key=lambda row: len(row.ids)), budget):
+        shape = (len(batch), len(batch[-1].ids))
+        inputs = {name: np.zeros(shape, dtype=np.int64) for name in ("input_ids", "token_type_ids", "attention_mask")}
+        for index, row in enumerate(batch):
+            inputs["input_ids"][index, : len(row.ids)] = row.ids
+            inputs["token_type_ids"][index, : len(row.ids)] = row.types
+            inputs["attention_mask"][index, : len(row.ids)] = 1
+        session.run(None, {name: values for name, values in inputs.items() if name in names})
+    return time.perf_counter() - start
+
+
+def batches(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
+    """Rows of growing length, cut so that each part padded to its longest row keeps the budget."""
+    batch: list[Row] = []
+    for row in rows:
+        if batch and len(row.ids) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def variants(pairs: Sequence[tuple[Path, Path]], articles: Sequence[GoldArticle]) -> Iterator[str]:
+    """A table for each kind: speed and scores of its models."""
+    models = [(load_model(folder, 1), folder, metrics) for folder, metrics in pairs]
+    for name, scores in SCORES.items():
+        mine = [(model, folder, metrics) for model, folder, metrics in models if kind(model) == name]
+        rows = {model.name: rows_of(model, articles) for model, _, _ in mine}
+        best = {model.name: float("inf") for model, _, _ in mine}
+        for _ in range(TURNS):
+            for model, _, _ in mine:
+                best[model.name] = min(best[model.name], seconds(model, rows[model.name]))
+        yield (
+            "| model | weights | layers | row | shared or around | MB | word pieces | pieces a second | seconds | "
+            + " | ".join(scores)
+            + " |"
+        )
+        yield "|---" * (9 + len(scores)) + "|"
+        for model, folder, metrics in mine:
+            pieces = sum(len(row.ids) for row in rows[model.name])
+            figures = json.loads(metrics.read_text(encoding="utf-8"))["scores"]
+            cells = [
+                model.name,
+                # Models of before this was written down are int8.
+                model.settings.get("precision", "int8"),
+                str(model.settings["training_config"]["layers"] or "all"),
+                str(model.settings["window_tokens"]),
+                str(model.settings.get("overlap_tokens", model.settings.get("context_tokens"))),
+                f"{(folder / 'model.onnx').stat().st_size / 1e6:.0f}",
+                f"{pieces:,}",
+                f"{pieces / best[model.name]:,.0f}",
+                f"{best[model.name]:.1f}",
+            ]
+            cells += [f"{figures[key]['value']:.3f} [{figures[key]['low']:.3f}, {figures[key]['high']:.3f}]" for key in scores]
+            yield "| " + " | ".join(cells) + " |"
+        yield ""
+
+
+def batch_table(folders: Sequence[Path], articles: Sequence[GoldArticle]) -> Iterator[str]:
+    """Word pieces a second of the first model of each kind: a row alone, and batches of so many word pieces."""
+    yield "| model | a row alone | " + " | ".join(f"batches of {budget}" for budget in BUDGETS) + " |"
+    yield "|---" * (2 + len(BUDGETS)) + "|"
+    done: set[str] = set()
+    for folder in folders:
+        model = load_model(folder, 1)
+        if kind(model) in done:
+            continue
+        done.add(kind(model))
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = ort.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+        )
+        rows = rows_of(model, articles)
+        best = [float("inf")] * (1 + len(BUDGETS))
+        for _ in range(TURNS):
+            taken = [seconds(model, rows), *(batch_seconds(session, rows, budget) for budget in BUDGETS)]
+            best = [min(pair) for pair in zip(best, taken, strict=True)]
+        pieces = sum(len(row.ids) for row in rows)
+        yield f"| {model.name} | " + " | ".join(f"{pieces / each:,.0f}" for each in best) + " |"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Put both tables in the page, between its marks."""
+    pairs = [(Path(folder), Path(metrics)) for folder, metrics in (argument.split("=", 1) for argument in arguments)]
+    articles = read_split(ROOT / "data/corpus", "dev")
+    page = PAGE.read_text(encoding="utf-8")
+    for mark, lines in (
+        ("variants", list(variants(pairs, articles))),
+        ("batches", list(batch_table([folder for folder, _ in pairs], articles))),
+    ):
+        block = f"<!-- {mark} -->\n" + "\n".join(lines).strip() + f"\n<!-- /{mark} -->"
+        page = re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _, block=block: block, page, flags=re.DOTALL)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
