@@ -48,9 +48,11 @@ test-report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split test --title "Test report" --out docs/test
 
 # Trains and scores on public data sets, which are not shipped: make benchmarks BENCHMARKS=FOLDER
-benchmarks: .venv-dev/ready
+benchmarks: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
+	$(DEV)/onrecord train configs/benchmarks/newsmtsc-mpnet.yaml data.path=$(BENCHMARKS) base=out/bases/all-mpnet-base-v2
 	$(DEV)/onrecord train configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS)
 	$(DEV)/onrecord benchmark configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS) --out docs/benchmarks/newsmtsc
+	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-mpnet.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz base=out/bases/all-mpnet-base-v2
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
 	$(DEV)/onrecord benchmark configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz --out docs/benchmarks/tweeteval-stance
 	$(DEV)/onrecord train configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz
