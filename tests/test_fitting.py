@@ -173,6 +173,19 @@ def test_a_full_disk_is_a_letter_and_leaves_no_checkpoint_and_no_model(target_pr
     assert Run(path.parents[2] / "out/train/target").checkpoints() == [] and not (path.parents[2] / "models/target").exists()
 
 
+def test_mlflow_gets_the_figures(target_project, tmp_path):
+    path = copied(target_project, tmp_path / "p", tracker="mlflow", epochs=2)
+    config = load_training(path)
+    fit_run(path, config, "target", read_data(path, config))
+    import mlflow  # only now: fitting tells it first to keep off the network
+
+    [store] = (path.parents[2] / "out/train/target").glob("mlflow.db")
+    runs = mlflow.MlflowClient(f"sqlite:///{store}").search_runs(["0"])
+    assert [run.data.params["num_train_epochs"] for run in runs] == ["2"]
+    assert {"eval_selection", "eval_loss"} <= set(runs[0].data.metrics)
+    mlflow.set_tracking_uri(None)
+
+
 def test_an_absent_tracker_names_the_extra(target_project, tmp_path, monkeypatch):
     monkeypatch.setattr("onrecord.training.fitting.importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"pip install 'onrecord\[trackers\]'"):
