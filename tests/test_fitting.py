@@ -217,6 +217,10 @@ def test_losses_by_hand():
     # By the root: √(2/3) and √2.
     rooted = LabelLoss(LossConfig(class_weights="root"), [0, 0, 0, 1], "ab")(scores, gold)
     assert torch.isclose(rooted, (each[0] * (2 / 3) ** 0.5 + each[1] * 2**0.5) / ((2 / 3) ** 0.5 + 2**0.5))
+    # In groups: the first has a twice and b once, the second b alone, whose weight there is 1/(2·1).
+    grouped = LabelLoss(LossConfig(class_weights="balanced"), [0, 0, 1, 1], "ab", groups=[0, 0, 0, 1], group_count=2)
+    own = grouped(scores, gold, torch.tensor([0, 1, 0]))
+    assert torch.isclose(own, (each[0] * 3 / 4 + each[1] / 2) / (3 / 4 + 1 / 2))
     focal = LabelLoss(LossConfig(focal_gamma=2), [0, 1], "ab")(scores, gold)
     assert torch.isclose(focal, (each * (1 - torch.exp(-each)) ** 2).mean())
     assert LabelLoss(LossConfig(label_smoothing=0.2), [0, 1], "ab")(scores, gold) > each.mean()

@@ -19,37 +19,49 @@ class LabelLoss(nn.Module):
         settings: Which loss.
         gold: The training data's labels as indices; balanced weights are made of their counts.
         labels: Names of the labels, in the order of the scores.
+        groups: The group of each training example, below `group_count`, where each group has class weights of its own.
         complete: Whether every label must have a training example.
 
     Raises:
         TrainingError: when `complete`, and a label has no training example.
     """
 
-    def __init__(self, settings: LossConfig, gold: Sequence[int], labels: Sequence[str], *, complete: bool = True) -> None:
+    def __init__(
+        self,
+        settings: LossConfig,
+        gold: Sequence[int],
+        labels: Sequence[str],
+        *,
+        groups: Sequence[int] | None = None,
+        group_count: int = 1,
+        complete: bool = True,
+    ) -> None:
         super().__init__()
-        counts = _counts(gold, labels)
+        counts = torch.zeros(group_count, len(labels))
+        for group, label in zip(groups or [0] * len(gold), gold, strict=True):
+            counts[group, label] += 1
         if complete:
-            _check_classes(counts, labels)
+            _check_classes([int(count) for count in counts.sum(0)], labels)
         self._settings = settings
-        self.weights: torch.Tensor | None
-        # n / (classes · count), so that the weights' mean over examples is 1 (King & Zeng 2001).
-        weights = len(gold) / (len(labels) * torch.tensor(counts, dtype=torch.float32).clamp(min=1))
-        powers = {"none": None, "root": weights.sqrt(), "balanced": weights}
+        # n / (classes · count), so that the weights' mean over a group's examples is 1 (King & Zeng 2001).
+        weights = counts.sum(1, keepdim=True) / (len(labels) * counts.clamp(min=1))
+        powers = {"none": torch.ones_like(weights), "root": weights.sqrt(), "balanced": weights}
+        self.weights: torch.Tensor
         self.register_buffer("weights", powers[settings.class_weights], persistent=False)
 
-    def forward(self, scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
-        """The loss of `scores` (examples × labels) for `gold` (indices, IGNORE where there is none)."""
+    def forward(self, scores: torch.Tensor, gold: torch.Tensor, groups: torch.Tensor | None = None) -> torch.Tensor:
+        """The loss of `scores` (examples × labels) for `gold` (indices; IGNORE: no label) in `groups` (0 if not given)."""
         known = gold != IGNORE
         scores, gold = scores[known], gold[known]
-        losses = nn.functional.cross_entropy(
-            scores, gold, weight=self.weights, label_smoothing=self._settings.label_smoothing, reduction="none"
+        weights = self.weights[0 if groups is None else groups[known], gold]
+        losses = weights * nn.functional.cross_entropy(
+            scores, gold, label_smoothing=self._settings.label_smoothing, reduction="none"
         )
         if self._settings.focal_gamma:
             # Lin et al. 2017, Focal Loss for Dense Object Detection, equation 4.
             right = torch.softmax(scores, -1).gather(1, gold.unsqueeze(1)).squeeze(1)
             losses = losses * (1 - right) ** self._settings.focal_gamma
-        total = self.weights[gold].sum() if self.weights is not None else torch.tensor(float(len(gold)))
-        return losses.sum() / total.clamp(min=1e-8)
+        return losses.sum() / weights.sum().clamp(min=1e-8)
 
 
 class StanceLoss(nn.Module):
@@ -117,13 +129,6 @@ def divergence(scores: torch.Tensor, taught: torch.Tensor, temperature: float) -
     """
     own = torch.log_softmax(scores / temperature, -1)
     return nn.functional.kl_div(own, taught, reduction="batchmean") * temperature**2
-
-
-def _counts(gold: Sequence[int], labels: Sequence[str]) -> list[int]:
-    counts = [0] * len(labels)
-    for index in gold:
-        counts[index] += 1
-    return counts
 
 
 def _check_classes(counts: Sequence[int], labels: Sequence[str]) -> None:

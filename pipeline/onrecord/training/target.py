@@ -25,16 +25,19 @@ TAUGHT = "taught"  # what teachers answered, beside the label
 
 
 def target_examples(
-    rows: Sequence[LabelledText], tokenizer: Tokenizer, config: TargetTrainConfig, teachers: Sequence[TargetClassifier] = ()
+    rows: Sequence[LabelledText],
+    tokenizer: Tokenizer,
+    config: TargetTrainConfig,
+    topics: Sequence[str],
+    teachers: Sequence[TargetClassifier] = (),
 ) -> list[dict[str, Any]]:
-    """One example a labelled text: the row that the classifier sees at run time, its label, and its topic as a number.
+    """One example a labelled text: the row that the classifier sees at run time, its label, and its topic's place in `topics`.
 
     With `teachers`, each text also has the mean of their softened answers.
     """
     view = TargetView(config.max_tokens)
     answers = [list(teacher.scores(row.item for row in rows)) for teacher in teachers]
     cls, sep = special_id(tokenizer, "[CLS]"), special_id(tokenizer, "[SEP]")
-    topics = {topic: number for number, topic in enumerate(sorted({row.topic for row in rows}))}
     examples = []
     for number, labelled in enumerate(rows):
         words = tokenize(tokenizer, labelled.item.target) if labelled.item.target else None
@@ -44,7 +47,7 @@ def target_examples(
                 "input_ids": row.ids.tolist(),
                 "token_type_ids": row.types.tolist(),
                 "label": config.labels.index(labelled.label),
-                "topic": topics[labelled.topic],
+                "topic": topics.index(labelled.topic),
                 "length": len(row.ids),
             }
         )
@@ -73,6 +76,7 @@ class TargetNet(nn.Module):
         self.dropout = nn.Dropout(config.optimizer.dropout)
         self.label = nn.Linear(self.encoder.width * 3, len(config.labels))
         self.loss = loss
+        self._by_topic = config.score_per_target
         self._share, self._temperature = config.teacher_share, config.teacher_temperature
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
@@ -89,9 +93,9 @@ class TargetNet(nn.Module):
     def forward(
         self, input_ids: Any, attention_mask: Any, token_type_ids: Any, label: Any, topic: Any = None, taught: Any = None
     ) -> dict[str, torch.Tensor]:
-        """Loss and scores; `topic` only rides along to the metrics, `taught` is the teachers' softened probabilities."""
+        """Loss and scores; `topic` rides along to the metrics too, `taught` is the teachers' softened probabilities."""
         (scores,) = self.scores(input_ids, attention_mask, token_type_ids)
-        loss = self.loss(scores, label)
+        loss = self.loss(scores, label, topic if self._by_topic else None)
         if taught is not None:
             loss = (1 - self._share) * loss + self._share * divergence(scores, taught, self._temperature)
         return {"loss": loss, "scores": scores}
@@ -106,11 +110,15 @@ def train_target(
     teachers: Sequence[TargetClassifier],
 ) -> tuple[nn.Module, dict[str, Any], list[dict[str, Any]]]:
     """Fit the net; gives it with the settings that the classifier reads and the dev examples."""
+    topics = sorted({row.topic for rows in splits.values() for row in rows})
     examples = {
-        "train": target_examples(splits["train"], tokenizer, config, teachers),
-        "dev": target_examples(splits["dev"], tokenizer, config),
+        "train": target_examples(splits["train"], tokenizer, config, topics, teachers),
+        "dev": target_examples(splits["dev"], tokenizer, config, topics),
     }
-    loss = LabelLoss(config.loss, [example["label"] for example in examples["train"]], config.labels)
+    gold = [example["label"] for example in examples["train"]]
+    # Where each target is scored for itself, a label that is rare toward one target counts more there.
+    of_topic = [example["topic"] for example in examples["train"]] if config.score_per_target else None
+    loss = LabelLoss(config.loss, gold, config.labels, groups=of_topic, group_count=len(topics))
     net = TargetNet(base, config, loss)
     fit(net, examples["train"], examples["dev"], collate_target, _metrics(config), ["label", "topic"], config.optimizer, run)
     settings = {"labels": list(config.labels), "max_tokens": config.max_tokens, "temperature": {OUTPUT: 1.0}}
