@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -120,10 +120,8 @@ def read_raw(raw: RawArticle, date: dt.date | None = None, settings: AnalyzeConf
     """
     try:
         article = _article(raw, date, settings.columns)
-    except ArticleError as error:
-        return Rejected(raw.place, str(error))
-    except OSError as error:
-        return Rejected(raw.place, f"{raw.place}: can't be read: {error.strerror or error}")
+    except (ArticleError, OSError) as error:
+        return _unreadable(raw, error)
     if len(article.text) > settings.max_characters:
         return Rejected(
             raw.place,
@@ -131,6 +129,20 @@ def read_raw(raw: RawArticle, date: dt.date | None = None, settings: AnalyzeConf
             "split it into articles",
         )
     return article
+
+
+def carried(raw: RawArticle) -> RawArticle | Rejected:
+    """`raw` with the bytes of its file, to be made sense of where the file can't be opened; or why it can't be read."""
+    try:
+        return raw if raw.data is not None else replace(raw, data=_bytes(raw.place))
+    except (ArticleError, OSError) as error:
+        return _unreadable(raw, error)
+
+
+def _unreadable(raw: RawArticle, error: Exception) -> Rejected:
+    if isinstance(error, OSError):
+        return Rejected(raw.place, f"{raw.place}: can't be read: {error.strerror or error}")
+    return Rejected(raw.place, str(error))
 
 
 def _article(raw: RawArticle, date: dt.date | None, columns: ColumnsConfig) -> Article:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from onrecord.records import Statement, write_whole
+from onrecord.records import Statement, part_of, write_whole
 
 FORMAT = "onrecord.run/1"
 Format = Literal["parquet", "jsonl"]
@@ -114,11 +114,17 @@ class RunFolder:
     def finished(self) -> Iterator[Mark]:
         """Marks of all shards that are in place whole, in no order."""
         for file in (self.path / "shards").glob("*.json"):
-            # A mark that the power cut off is none: its shard is done again.
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                mark = self._read_mark(file)[0]
-                if all((self.path / name).stat().st_size == size for name, size in mark.files.items()):
-                    yield mark
+            if (mark := self._whole(file)) is not None:
+                yield mark
+
+    def _whole(self, file: Path) -> Mark | None:
+        """The mark in `file`, if its shard is in place whole."""
+        # A mark that the power cut off is none: its shard is done again.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            mark = self._read_mark(file)[0]
+            if all((self.path / name).stat().st_size == size for name, size in mark.files.items()):
+                return mark
+        return None
 
     def rejected(self, shard: int) -> list[dict[str, str]]:
         """What a finished shard rejected: place and reason."""
@@ -132,7 +138,7 @@ class RunFolder:
 
     def write_quarantine(self, shards: Iterable[int]) -> None:
         """Write what finished `shards` rejected, in their order."""
-        part = self.quarantine.with_name(f".{self.quarantine.name}.{os.getpid()}.part")
+        part = part_of(self.quarantine)
         with part.open("w", encoding="utf-8", newline="\n") as stream:
             for shard in shards:
                 stream.writelines(quarantine_lines(self.rejected(shard)))
@@ -154,6 +160,12 @@ class RunFolder:
             for rows in (statements, articles):
                 rows.abort()
             raise
+        # A worker that was taken for lost may get here after the one in its place: what is marked stays as it is.
+        if (mark := self._whole(self._mark(number))) is not None:
+            writer.mark = mark
+            for rows in (statements, articles):
+                rows.part.unlink()
+            return
         sizes = {}
         for rows, room in ((statements, "statements"), (articles, "articles")):
             path = self.part(room, number)  # type: ignore[arg-type]  # the two rooms
@@ -166,7 +178,7 @@ class RunFolder:
 
     def _rows(self, room: Literal["statements", "articles"], number: int) -> _Rows:
         path = self.part(room, number)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = part_of(path)
         if self.format == "jsonl":
             return _Lines(part)
         return _Table(part, statement_schema() if room == "statements" else article_schema())

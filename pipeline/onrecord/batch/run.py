@@ -10,21 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from onrecord import __version__
 from onrecord.analyzer import DEFAULT_CONFIG
 from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles, storable
+from onrecord.batch.fingerprint import differences, pipeline
 from onrecord.batch.folder import BatchError, Format, Mark, RunFolder, quarantine_lines
 from onrecord.batch.shards import Shard, cut
-from onrecord.batch.workers import Job, Workers, cannot_write, one_thread
-from onrecord.config import AnalyzeConfig, ConflictConfig, load, resolve, resource_root
-from onrecord.inference import read_folder
+from onrecord.batch.workers import Crew, Job, Workers, cannot_write, one_thread
+from onrecord.config import AnalyzeConfig, load, resource_root
 
-# What else decides a row, beside our own code.
-PACKAGES = ("lxml", "numpy", "onnxruntime", "tokenizers", "trafilatura")
+Engine = Literal["local", "ray"]
 # How often the manifest says how far the run is, and a watcher is told [seconds].
 MANIFEST_EVERY, TELL_EVERY = 5.0, 0.2
 
@@ -66,6 +63,8 @@ def run_batch(
     format: Format = "parquet",
     date: dt.date | None = None,
     workers: int | None = None,
+    engine: Engine = "local",
+    ray_address: str | None = None,
     watch: Callable[[Status], None] = lambda status: None,
 ) -> RunSummary:
     """Analyze any pile of articles into the run folder `out`; the same call goes on with a run that was stopped.
@@ -79,15 +78,20 @@ def run_batch(
         overrides: Settings that replace the config's.
         format: What rows are written as.
         date: Day for articles that bring none.
-        workers: Processes; as many as this one may use processors by default.
+        workers: Processes; by default as many as this one may use processors, or the cluster has.
+        engine: Where they run: on this machine, or on a Ray cluster, whose nodes must all see `out`.
+        ray_address: The cluster's; by default what RAY_ADDRESS says, else the cluster that this machine is a node of,
+            else one of this machine alone.
         watch: Called a few times a second.
 
     Raises:
         BatchError: when the folder belongs to another run or can't be written.
         ConfigError: when the config can't be used.
         ModelError: when a model folder is missing or damaged.
-        ModuleNotFoundError: when a package of the extra `batch` is missing that this run needs.
+        ModuleNotFoundError: when a package of the extra `batch` or `ray` is missing that this run needs.
     """
+    if engine == "ray":
+        from onrecord.batch.cluster import RayWorkers
     if format == "parquet":
         import pyarrow.parquet  # noqa: F401  # missing, it is missed before anything is made
     if "-" in paths:
@@ -98,9 +102,11 @@ def run_batch(
     try:
         folder.manifest()
         with folder.locked():
-            run = _Run(folder, _describe(path, settings, paths, out, format, date))
-            job = Job(config, tuple(overrides), out, format, date)
-            return run.go(paths, settings, Workers(job, workers or _processors()), watch)
+            run = _Run(folder, _described(path, settings, paths, out, format, date))
+            # A worker may be another machine's, where a relative path would be another place.
+            job = Job(config and config.absolute(), tuple(overrides), out.absolute(), format, date)
+            crew: Crew = RayWorkers(job, workers, ray_address) if engine == "ray" else Workers(job, workers or _processors())
+            return run.go(paths, settings, crew, watch)
     except OSError as error:
         raise BatchError(cannot_write(out, error)) from error
 
@@ -129,7 +135,7 @@ class _Run:
         folder.prepare(self._manifest())
         folder.write_quarantine(sorted(self.finished))
 
-    def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Workers, watch: Callable[[Status], None]) -> RunSummary:
+    def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Crew, watch: Callable[[Status], None]) -> RunSummary:
         """Do what is not done yet."""
         if not self.complete:
             progress = Progress()
@@ -149,7 +155,7 @@ class _Run:
             self.folder.write_manifest(self._manifest())
         return RunSummary(self.folder.path, **self.counts, resumed=self.resumed, seconds=time.monotonic() - self.start)
 
-    def _work(self, shards: Iterable[Shard], workers: Workers, watch: Callable[[Status], None]) -> None:
+    def _work(self, shards: Iterable[Shard], workers: Crew, watch: Callable[[Status], None]) -> None:
         # Bytes of the inputs up to the end of what is done, and where this session began.
         done = 0
         first: int | None = None
@@ -190,7 +196,7 @@ class _Run:
             with self.folder.quarantine.open("a", encoding="utf-8", newline="\n") as stream:
                 stream.writelines(quarantine_lines(self.folder.rejected(mark.shard)))
 
-    def _status(self, workers: Workers, left: float | None) -> Status:
+    def _status(self, workers: Crew, left: float | None) -> Status:
         articles, statements, rejected = workers.under_way()
         articles += self.counts["articles"]
         seconds = time.monotonic() - self.start
@@ -234,65 +240,38 @@ class _Inputs:
         return self._hash.hexdigest()[:16]
 
 
-def _describe(
+def _described(
     path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path, format: Format, date: dt.date | None
 ) -> dict[str, Any]:
     """What the manifest says of a run, and the fingerprint of all that its rows depend on."""
-    conflict_path = resolve(path, settings.conflict)
-    registry = resolve(conflict_path, load(conflict_path, ConflictConfig).registry)
-    models = {}
-    for name, place in (("extraction", settings.extraction_model), ("stance", settings.stance_model)):
-        about, weights = read_folder(resolve(path, place))
-        models[name] = {"name": about["name"], "folder": str(resolve(path, place)), "sha256": weights}
     inputs = _Inputs(find_files(paths, skip=out))
     for _ in inputs:
         pass
-    chosen = settings.model_dump(mode="json", exclude={"conflict", "extraction_model", "stance_model"})
-    chosen |= {"format": format, "date": date.isoformat() if date else None}
-    chosen |= {name: _digest(file) for name, file in (("conflict", conflict_path), ("registry", registry))}
-    versions = {"onrecord": __version__} | {name: version(name) for name in PACKAGES}
+    about = pipeline(path, settings, format, date)
     return {
         "inputs": {
             "paths": [storable(each) for each in paths],
-            "date": chosen["date"],
+            "date": date.isoformat() if date else None,
             "files": inputs.count,
             "bytes": inputs.bytes,
         },
         "output": format,
-        "config": settings.model_dump(mode="json") | {"file": str(path)},
-        "models": models,
-        "versions": versions,
-        "fingerprint": {
-            "inputs": inputs.digest(),
-            "config": chosen,
-            # The folder's other files are settings, which decide as much as the weights.
-            "models": {name: _digest(Path(model["folder"]) / "checksums.json") for name, model in models.items()},
-            "versions": versions,
-        },
+        **about,
+        "fingerprint": {"inputs": inputs.digest(), **about["fingerprint"]},
     }
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _refuse_to_mix(folder: RunFolder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise BatchError, naming each difference, when the run that is there is not this one."""
     then, today = before.get("fingerprint", {}), now["fingerprint"]
-    differences = []
-    for part in today:
-        old, new = then.get(part), today[part]
-        if old == new:
-            continue
-        if isinstance(new, Mapping) and isinstance(old, Mapping):
-            names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            differences += [f"{part}: `{name}` was {old.get(name)!r}, now {new.get(name)!r}" for name in names]
-        else:
-            files = f"{before['inputs']['files']} files in {before['inputs']['paths']}" if part == "inputs" else repr(old)
-            differences.append(f"{part}: the folder's are {files}, and have changed, or others are named now")
-    if differences:
+    found = []
+    if then.get("inputs") != today["inputs"]:
+        files = f"{before['inputs']['files']} files in {before['inputs']['paths']}"
+        found.append(f"inputs: the folder's are {files}, and have changed, or others are named now")
+    found += differences(then, today)
+    if found:
         raise BatchError(
-            f"{folder.path}: holds a run that is not this one, and outputs are not mixed. " + "; ".join(differences) + ". "
+            f"{folder.path}: holds a run that is not this one, and outputs are not mixed. " + "; ".join(found) + ". "
             "Name another folder for --out, or run it as before"
         )
 

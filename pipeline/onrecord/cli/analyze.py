@@ -20,6 +20,13 @@ from onrecord.cli.common import EXIT_SOME_REJECTED, errors, letters
 from onrecord.records import Article, RecordError, Statement
 
 
+class Engine(StrEnum):
+    """Where a run folder's workers run."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Format(StrEnum):
     """What a run writes."""
 
@@ -58,6 +65,13 @@ def analyze(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that write a run folder; one a processor by default.")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where the processes of a run folder run: on this machine, or on a Ray cluster.")
+    ] = Engine.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or the one that this machine is a node of."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False,
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Tell of a run folder's progress as JSON Lines on stderr.")
@@ -79,6 +93,8 @@ def analyze(
 
         onrecord analyze "archive/**/*.jsonl.gz" --out run --workers 4
 
+        onrecord analyze archive/ --out /shared/run --engine ray --ray-address 10.0.0.1:6379
+
     A run folder holds statements/ and articles/ as Parquet (--format jsonl: as JSON Lines), quarantine.jsonl and
     manifest.json; `onrecord query` asks it.
 
@@ -94,12 +110,18 @@ def analyze(
         if folder is not None:
             from onrecord.cli.runs import analyze_into
 
+            if ray_address is not None and engine is not Engine.ray:
+                raise ArticleError("--ray-address is for --engine ray")
             rows = "jsonl" if format is Format.jsonl else "parquet"
             how = {"config": config, "overrides": overrides, "format": rows, "date": day, "workers": workers}
+            how |= {"engine": engine.value, "ray_address": ray_address}
             analyze_into(folder, paths, quiet=quiet, log_json=log_json, **how)
             return
-        if workers is not None or log_json:
-            raise ArticleError("--workers and --log-json are for run folders: give --out a name without an ending, such as run")
+        if workers is not None or log_json or engine is not Engine.local or ray_address is not None:
+            raise ArticleError(
+                "--workers, --engine, --ray-address and --log-json are for run folders: "
+                "give --out a name without an ending, such as run"
+            )
         outputs = _outputs(format, out or [])
         analyzer = Analyzer.load(config, overrides)
         rejected = _analyze(analyzer, paths, day, outputs, quiet)

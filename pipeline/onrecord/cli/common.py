@@ -26,6 +26,7 @@ EXIT_INTERRUPTED = 130
 # Which extra brings what the base install is without.
 _EXTRAS = {
     "batch": ("backports", "compression", "duckdb", "pyarrow", "warcio"),
+    "ray": ("ray",),
     "train": ("datasets", "krippendorff", "matplotlib", "optuna", "scipy", "sklearn", "torch", "transformers", "vaderSentiment"),
 }
 
