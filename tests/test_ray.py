@@ -3,6 +3,7 @@
 A cluster of two nodes with a processor each is started here, once for all tests.
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -192,7 +193,7 @@ class _Elsewhere(engine._Worker):
 
     def load(self):
         if self._job.folder.name == "hidden":
-            self._folder = engine.RunFolder(Path("/nowhere"), "parquet")
+            self._job = dataclasses.replace(self._job, folder=Path("/nowhere"))
         import onrecord.batch.fingerprint as fingerprint
 
         fingerprint.__version__ = "9.9"

@@ -26,6 +26,7 @@ from onrecord.batch.shards import Seen, Shard, write_shard
 from onrecord.batch.workers import Job, Losses, cannot_write, one_thread
 from onrecord.config import AnalyzeConfig, ConfigError, load, resource_root
 from onrecord.inference import ModelError
+from onrecord.stores import StoreError
 
 # How long is waited for a worker before those who watch are told, and how often the cluster is asked for its size [seconds].
 WAIT, ASK_EVERY = 0.2, 5.0
@@ -42,7 +43,7 @@ class _Worker:
     """An actor: a process with one thread, somewhere in the cluster, that holds the models."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._folder = job, RunFolder(job.folder, job.format)
+        self._job = job
 
     def load(self) -> str | _Failed:
         """Load the pipeline; gives the id of the node, or why rows of this one would not be the run's."""
@@ -51,17 +52,18 @@ class _Worker:
         path = self._job.config or resource_root() / DEFAULT_CONFIG
         overrides = one_thread(self._job.overrides)
         try:
+            self._folder = RunFolder(self._job.folder, self._job.format)
             run = self._folder.manifest()
             if run is None:
                 return _Failed(
                     f"{self._job.folder}: {where} does not see this folder; put the run where all nodes see it: "
-                    "on a shared file system"
+                    "on a shared file system, or an object store"
                 )
             here = pipeline(path, load(path, AnalyzeConfig, overrides), self._job.format, self._job.date)
             if found := list(differences(run["fingerprint"], here["fingerprint"])):
                 return _Failed(f"{where} has another pipeline than this machine: {'; '.join(found)}. Install the same on both")
             self._analyzer = Analyzer.load(self._job.config, overrides)
-        except (BatchError, ConfigError, ModelError) as error:
+        except (BatchError, ConfigError, ModelError, StoreError) as error:
             return _Failed(f"{where}: {error}")
         self._seen = Seen()
         return node
@@ -75,6 +77,8 @@ class _Worker:
 
         try:
             return write_shard(self._analyzer, shard, self._folder, date=self._job.date, seen=self._seen, skip=skip, tell=tell)
+        except StoreError as error:
+            return _Failed(str(error))
         except OSError as error:
             return _Failed(cannot_write(self._job.folder, error))
 

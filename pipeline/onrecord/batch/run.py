@@ -16,10 +16,11 @@ from typing import Any, Literal
 from onrecord.analyzer import DEFAULT_CONFIG
 from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles, storable
 from onrecord.batch.fingerprint import differences, pipeline
-from onrecord.batch.folder import BatchError, Format, Mark, RunFolder, quarantine_lines
+from onrecord.batch.folder import BatchError, Format, Mark, RunFolder
 from onrecord.batch.shards import Shard, cut
 from onrecord.batch.workers import Crew, Job, Workers, cannot_write, one_thread
 from onrecord.config import AnalyzeConfig, load, resource_root
+from onrecord.stores import is_url, plain
 
 Engine = Literal["local", "ray"]
 # How often the manifest says how far the run is, and a watcher is told [seconds].
@@ -46,7 +47,7 @@ class Status:
 class RunSummary:
     """What a finished run holds: articles, rejected ones included; of which `resumed` were done by earlier sessions."""
 
-    folder: Path
+    folder: Path | str
     articles: int
     statements: int
     rejected: int
@@ -56,7 +57,7 @@ class RunSummary:
 
 def run_batch(
     paths: Sequence[str],
-    out: Path,
+    out: Path | str,
     *,
     config: Path | None = None,
     overrides: Sequence[str] = (),
@@ -73,7 +74,7 @@ def run_batch(
 
     Args:
         paths: Files, folders and globs, as `find_files` takes them.
-        out: Run folder; made, or gone on with.
+        out: Run folder, or its URL; made, or gone on with.
         config: An analyze config; the shipped one by default.
         overrides: Settings that replace the config's.
         format: What rows are written as.
@@ -88,6 +89,7 @@ def run_batch(
         BatchError: when the folder belongs to another run or can't be written.
         ConfigError: when the config can't be used.
         ModelError: when a model folder is missing or damaged.
+        StoreError: when what is behind a URL can't be read or written.
         ModuleNotFoundError: when a package of the extra `batch` or `ray` is missing that this run needs.
     """
     if engine == "ray":
@@ -98,13 +100,15 @@ def run_batch(
         raise BatchError(f"{out}: a run folder is resumed by reading its inputs again, which `-` can't be; give files")
     path = config if config is not None else resource_root() / DEFAULT_CONFIG
     settings = load(path, AnalyzeConfig, one_thread(tuple(overrides)))
+    if not is_url(str(out)):
+        # A worker may be another machine's, where a relative path would be another place.
+        out = Path(plain(str(out))).absolute()
     folder = RunFolder(out, format)
     try:
         folder.manifest()
         with folder.locked():
             run = _Run(folder, _described(path, settings, paths, out, format, date))
-            # A worker may be another machine's, where a relative path would be another place.
-            job = Job(config and config.absolute(), tuple(overrides), out.absolute(), format, date)
+            job = Job(config and config.absolute(), tuple(overrides), out, format, date)
             crew: Crew = RayWorkers(job, workers, ray_address) if engine == "ray" else Workers(job, workers or _processors())
             return run.go(paths, settings, crew, watch)
     except OSError as error:
@@ -128,12 +132,13 @@ class _Run:
         self.complete = bool(before and before["complete"])
         # Numbers only: at a hundred million articles there are hundreds of thousands of shards.
         self.finished: set[int] = set()
+        self.rejecting: set[int] = set()
         self.counts: Counter[str] = Counter(articles=0, statements=0, rejected=0)
         for mark in folder.finished():
             self._count(mark)
         self.resumed = self.counts["articles"]
         folder.prepare(self._manifest())
-        folder.write_quarantine(sorted(self.finished))
+        folder.write_quarantine(sorted(self.rejecting))
 
     def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Crew, watch: Callable[[Status], None]) -> RunSummary:
         """Do what is not done yet."""
@@ -150,7 +155,7 @@ class _Run:
                     f"{self.folder.path}: the inputs changed while they were read; make the run anew from inputs that stand still"
                 )
             # Shards may have been finished in any order.
-            self.folder.write_quarantine(sorted(self.finished))
+            self.folder.write_quarantine(sorted(self.rejecting))
             self.complete = True
             self.folder.write_manifest(self._manifest())
         return RunSummary(self.folder.path, **self.counts, resumed=self.resumed, seconds=time.monotonic() - self.start)
@@ -188,13 +193,14 @@ class _Run:
 
     def _count(self, mark: Mark) -> None:
         self.finished.add(mark.shard)
+        if mark.rejected:
+            self.rejecting.add(mark.shard)
         self.counts.update(articles=mark.articles, statements=mark.statements, rejected=mark.rejected)
 
     def _finish(self, mark: Mark) -> None:
         self._count(mark)
         if mark.rejected:
-            with self.folder.quarantine.open("a", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(quarantine_lines(self.folder.rejected(mark.shard)))
+            self.folder.add_rejected(mark.shard)
 
     def _status(self, workers: Crew, left: float | None) -> Status:
         articles, statements, rejected = workers.under_way()
@@ -241,7 +247,7 @@ class _Inputs:
 
 
 def _described(
-    path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path, format: Format, date: dt.date | None
+    path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path | str, format: Format, date: dt.date | None
 ) -> dict[str, Any]:
     """What the manifest says of a run, and the fingerprint of all that its rows depend on."""
     inputs = _Inputs(find_files(paths, skip=out))

@@ -22,6 +22,7 @@ from onrecord.batch.folder import BatchError, Format, Mark, RunFolder
 from onrecord.batch.shards import Seen, Shard, write_shard
 from onrecord.config import ConfigError
 from onrecord.inference import ModelError
+from onrecord.stores import StoreError
 
 # An article during which a worker was lost is tried once more, since the cause may have been another (the machine's
 # memory, a signal); a worker that can't start, or is lost elsewhere, twice more.
@@ -34,7 +35,7 @@ class Job:
 
     config: Path | None
     overrides: tuple[str, ...]
-    folder: Path
+    folder: Path | str
     format: Format
     date: dt.date | None
 
@@ -107,10 +108,11 @@ def serve(connection: Connection, job: Job) -> None:
     try:
         try:
             analyzer = Analyzer.load(job.config, one_thread(job.overrides))
-        except (ConfigError, ModelError) as error:
+            folder = RunFolder(job.folder, job.format)
+        except (ConfigError, ModelError, StoreError) as error:
             connection.send(("failed", str(error)))
             return
-        folder, seen = RunFolder(job.folder, job.format), Seen()
+        seen = Seen()
         connection.send(("ready",))
         while True:
             shard, skip = connection.recv()
@@ -126,6 +128,9 @@ def serve(connection: Connection, job: Job) -> None:
                 )
             except BrokenPipeError:
                 raise
+            except StoreError as error:
+                connection.send(("failed", str(error)))
+                return
             except OSError as error:
                 connection.send(("failed", cannot_write(job.folder, error)))
                 return
@@ -135,7 +140,7 @@ def serve(connection: Connection, job: Job) -> None:
         return
 
 
-def cannot_write(folder: Path, error: OSError) -> str:
+def cannot_write(folder: Path | str, error: OSError) -> str:
     """The letter of a run that stopped because its folder can't be written."""
     return (
         f"{folder}: can't be written: {error.strerror or error}. All finished shards are kept: "
