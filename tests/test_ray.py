@@ -112,6 +112,15 @@ def test_rows_are_those_of_the_local_engine(pile, config, cluster, local, tmp_pa
     assert run_batch([str(pile)], tmp_path / "run", config=config).resumed == ARTICLES
 
 
+def test_inputs_and_run_behind_urls(pile, config, cluster, local, tmp_path):
+    url = f"fsspec+file://{tmp_path}/run"
+    summary = run_batch([f"fsspec+file://{pile}"], url, config=config, engine="ray", ray_address=cluster.address)
+    assert (summary.articles, summary.rejected) == (ARTICLES, 1)
+    found = rows(tmp_path / "run")
+    assert found["statements"] == local["statements"]
+    assert [row["hash"] for row in found["articles"]] == [row["hash"] for row in local["articles"]]
+
+
 def test_a_node_that_is_killed_loses_nothing(pile, config, cluster, second_node, local, tmp_path):
     seen = []
 
