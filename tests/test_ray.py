@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,6 +229,10 @@ def test_a_missing_extra_and_idle_options_are_letters(pile, tmp_path, monkeypatc
 
     result = invoke("--ray-address", "10.0.0.1:6379")
     assert result.exit_code == 2 and "--ray-address is for --engine ray" in result.stderr
+    # Nobody listens there.
+    result = invoke("--engine", "ray", "--ray-address", "127.0.0.1:9")
+    assert result.exit_code == 2 and "no Ray cluster at 127.0.0.1:9" in result.stderr
+    shutil.rmtree(tmp_path / "run")
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "onrecord.batch.cluster")
     result = invoke("--engine", "ray")

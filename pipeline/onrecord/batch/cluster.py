@@ -7,6 +7,7 @@ run goes on where it was stopped and no shard is done twice, and a data set's bl
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -30,6 +31,8 @@ from onrecord.stores import StoreError
 
 # How long is waited for a worker before those who watch are told, and how often the cluster is asked for its size [seconds].
 WAIT, ASK_EVERY = 0.2, 5.0
+# How long the cluster may take to answer at all [seconds].
+KNOCK = 10.0
 
 
 @dataclass(frozen=True)
@@ -242,11 +245,16 @@ def _connected(job: Job, address: str | None) -> Iterator[None]:
         return
     # Ray tells its makers of every cluster that is started, if not told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
+        host, _, port = (address or "").rpartition(":")
+        if port.isdigit() and "://" not in host:
+            # Ray itself knocks for minutes where nobody answers.
+            socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise BatchError(
-            f"{job.folder}: no Ray cluster at {address or 'the address that RAY_ADDRESS names'} ({error}); "
+            f"{job.folder}: no Ray cluster at {address or 'this machine'} ({error}); "
             "`ray start --head` starts one and prints its address for --ray-address"
         ) from error
     try:
