@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/onrecord
 DEV := .venv-dev/bin
 
-.PHONY: teacher-base demo test nightly check models report test-report benchmarks clean
+.PHONY: teacher-base demo test nightly check models report test-report benchmarks scale clean
 
 demo: .venv/ready
 	$(RUN) analyze seeds/000_613e7597b781f811.txt --date 2021-11-08 --out out/seed.jsonl --out out/seed.html
@@ -42,6 +42,10 @@ report: .venv-dev/ready
 	$(DEV)/onrecord schema > docs/statement.schema.json
 	$(DEV)/onrecord config reference > docs/config.md
 	$(DEV)/python docs/make_readme.py
+
+# What a hundred million articles take; after `make bench`, whose speed it reads.
+scale: .venv-dev/ready
+	$(DEV)/python docs/make_scale.py
 
 # Once for each released model: choices are made on dev.
 test-report: .venv-dev/ready
