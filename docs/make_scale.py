@@ -30,13 +30,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # A stated round number: agency news is shorter, long reports are longer; costs grow in proportion.
 CHARACTERS = 3_000
 # Virtual CPUs of one machine, and dollars for one of them an hour: AWS c6i and c5 on demand in US East, Linux, 0.34 $ an
-# hour for 8 (price list, 2026). Interruptible ("spot") ones: 0.18 $ for 8, an example in AWS's own guide to Auto Scaling.
+# hour for 8 (their long-standing list price; not looked up again in 2026). Interruptible ("spot") ones: 0.18 $ for 8, an example in AWS's own guide to Auto Scaling.
 MACHINE, ON_DEMAND, SPOT = 32, 0.34 / 8, 0.18 / 8
-# Dollars for a GB stored for a month, and for 1,000 writes: AWS S3 Standard in US East (price list, 2026).
+# Dollars for a GB stored for a month, and for 1,000 writes: AWS S3 Standard in US East (its long-standing list price; not looked up again in 2026).
 STORED, WRITES = 0.023, 0.005
 # Share of the machines' hours that is not spent on articles: starting, the last shards, lost machines. An assumption.
 OVERHEAD = 0.10
-# Dollars for a million tokens in and out, as OpenAI's price list had them in March 2026, and what its batch mode takes off.
+# Dollars for a million tokens in and out, as OpenAI's price list had them in March 2026 by third-party copies of it, and what its batch mode takes off.
 LLMS = {"GPT-4o mini": (0.15, 0.60), "GPT-4.1 mini": (0.40, 1.60), "GPT-5 mini": (0.25, 2.00), "GPT-5": (1.25, 10.00)}
 BATCH = 0.5
 # English text has about four characters a token. The instructions are the codebook's first half, without examples; of a
