@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/onrecord
 DEV := .venv-dev/bin
 
-.PHONY: teacher-base demo test nightly check models report test-report bench benchmarks clean
+.PHONY: teacher-base demo test nightly check models report test-report bench benchmarks scale clean
 
 demo: .venv/ready
 	$(RUN) analyze seeds/000_613e7597b781f811.txt --date 2021-11-08 --out out/seed.jsonl --out out/seed.html
@@ -43,6 +43,10 @@ report: .venv-dev/ready
 	$(DEV)/onrecord config reference > docs/config.md
 	$(DEV)/python docs/make_readme.py
 
+# What a hundred million articles take; after `make bench`, whose speed it reads.
+scale: .venv-dev/ready
+	$(DEV)/python docs/make_scale.py
+
 # Once for each released model: choices are made on dev.
 test-report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split test --title "Test report" --out docs/test
@@ -52,9 +56,11 @@ bench: .venv-dev/ready
 	$(DEV)/python docs/make_bench.py
 
 # Trains and scores on public data sets, which are not shipped: make benchmarks BENCHMARKS=FOLDER
-benchmarks: .venv-dev/ready
+benchmarks: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
+	$(DEV)/onrecord train configs/benchmarks/newsmtsc-mpnet.yaml data.path=$(BENCHMARKS) base=out/bases/all-mpnet-base-v2
 	$(DEV)/onrecord train configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS)
 	$(DEV)/onrecord benchmark configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS) --out docs/benchmarks/newsmtsc
+	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-mpnet.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz base=out/bases/all-mpnet-base-v2
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
 	$(DEV)/onrecord benchmark configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz --out docs/benchmarks/tweeteval-stance
 	$(DEV)/onrecord train configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz

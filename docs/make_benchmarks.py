@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = {"newsmtsc": "data.path=FOLDER", "tweeteval-stance": "data.path=FILE", "polnear": "corpus=FILE"}
 HEAD = """# Public benchmarks
 
-Each model was trained and scored by the two commands above its table, from the data sets' original files, which the project
+Each model was trained and scored by the commands above its table, from the data sets' original files, which the project
 does not hold. Our figures are on the part that is named: it was never trained on, and a part of train chose the epoch. Published
 figures are on the data's own test parts, which are not at hand: they stand beside ours for scale, not as a duel. Intervals: 95 %,
 bootstrap over texts. `make benchmarks BENCHMARKS=FOLDER` makes all of this again.
@@ -34,11 +34,13 @@ def page() -> str:
         ]
         verdict = f"Below the aim: {', '.join(below)}." if below else "Every aim is met."
         config = f"configs/benchmarks/{name}.yaml"
+        taught = result["trained"].get("teachers", [])
+        first = f"onrecord train configs/benchmarks/{name}-mpnet.yaml {data}\n" if taught else ""
         parts.append(
             f"## {result['benchmark']}\n\n"
-            f"```\nonrecord train {config} {data}\nonrecord benchmark {config} {data} --out docs/benchmarks/{name}\n```\n\n"
+            f"```\n{first}onrecord train {config} {data}\nonrecord benchmark {config} {data} --out docs/benchmarks/{name}\n```\n\n"
             f"{(folder / 'report.md').read_text(encoding='utf-8')}\n"
-            f"Base {result['trained']['base']}, {fit['steps']} of {fit['planned_steps']} steps, "
+            f"Base {result['trained']['base']}{f', taught by {taught[0]}' if taught else ''}, {fit['steps']} of {fit['planned_steps']} steps, "
             f"{fit['tokens_per_second']:.0f} tokens a second. {verdict}\n"
         )
     if missing:

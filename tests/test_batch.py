@@ -584,6 +584,8 @@ def check_any_input(analyzer, folder, name, data):
     run = RunFolder(folder / "run", "parquet" if len(data) % 2 else "jsonl")
     for room in ("statements", "articles", "shards"):
         (run.path / room).mkdir(parents=True, exist_ok=True)
+    # The shard of the case before would stay as it is.
+    (run.path / "shards/000000.json").unlink(missing_ok=True)
     (shard,) = cut(items, 1_000_000, int)
     mark = write_shard(analyzer, shard, run, date=None, seen=REMEMBERED, skip={}, tell=lambda *state: None)
     rejected = run.rejected(0)

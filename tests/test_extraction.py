@@ -66,6 +66,14 @@ def test_windows_cover_everything_and_overlap(count, size, overlap):
     assert all(end - start <= size for start, end in bounds)
 
 
+def test_a_web_site_is_one_word():
+    text = "Yeni-soz.az and news.sub.com report at 5.30 p.m. It ended.The sides left."
+    words = split_words(text)
+    found = [text[start:end] for start, end in zip(words.starts, words.ends, strict=True)]
+    assert found[:3] == ["Yeni-soz.az", "and", "news.sub.com"] and found[5:8] == ["5.30", "p", "."]
+    assert found[-7:] == ["It", "ended", ".", "The", "sides", "left", "."]
+
+
 def test_words_without_a_piece_are_left_out():
     words = split_words("a \u0301 b")
     pieces = Pieces(np.array([1, 2]), np.array([0, 4]), np.array([1, 5]))

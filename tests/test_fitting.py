@@ -15,11 +15,11 @@ import yaml
 from typer.testing import CliRunner
 
 from onrecord.cli import app
-from onrecord.config import LossConfig, OptimizerConfig
+from onrecord.config import LossConfig, OptimizerConfig, StanceTrainConfig
 from onrecord.inference import load_model
 from onrecord.training import TrainingError, export_run, train
 from onrecord.training.fitting import WHOLE, Run, _mixed, _stalled, _Trainer
-from onrecord.training.losses import LabelLoss
+from onrecord.training.losses import LabelLoss, StanceLoss, divergence
 from onrecord.training.run import fit_run, load_training, read_data
 
 # Fifteen steps: three epochs of five. The copy dies by SIGKILL in the middle of the step that is asked for.
@@ -173,6 +173,19 @@ def test_a_full_disk_is_a_letter_and_leaves_no_checkpoint_and_no_model(target_pr
     assert Run(path.parents[2] / "out/train/target").checkpoints() == [] and not (path.parents[2] / "models/target").exists()
 
 
+def test_mlflow_gets_the_figures(target_project, tmp_path):
+    path = copied(target_project, tmp_path / "p", tracker="mlflow", epochs=2)
+    config = load_training(path)
+    fit_run(path, config, "target", read_data(path, config))
+    import mlflow  # only now: fitting tells it first to keep off the network
+
+    [store] = (path.parents[2] / "out/train/target").glob("mlflow.db")
+    runs = mlflow.MlflowClient(f"sqlite:///{store}").search_runs(["0"])
+    assert [run.data.params["num_train_epochs"] for run in runs] == ["2"]
+    assert {"eval_selection", "eval_loss"} <= set(runs[0].data.metrics)
+    mlflow.set_tracking_uri(None)
+
+
 def test_an_absent_tracker_names_the_extra(target_project, tmp_path, monkeypatch):
     monkeypatch.setattr("onrecord.training.fitting.importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"pip install 'onrecord\[trackers\]'"):
@@ -201,11 +214,39 @@ def test_losses_by_hand():
     # Three of four examples are a: its weight is 4/(2·3), that of b is 2.
     balanced = LabelLoss(LossConfig(class_weights="balanced"), [0, 0, 0, 1], "ab")(scores, gold)
     assert torch.isclose(balanced, (each[0] * 2 / 3 + each[1] * 2) / (2 / 3 + 2))
+    # By the root: √(2/3) and √2.
+    rooted = LabelLoss(LossConfig(class_weights="root"), [0, 0, 0, 1], "ab")(scores, gold)
+    assert torch.isclose(rooted, (each[0] * (2 / 3) ** 0.5 + each[1] * 2**0.5) / ((2 / 3) ** 0.5 + 2**0.5))
+    # In groups: the first has a twice and b once, the second b alone, whose weight there is 1/(2·1).
+    grouped = LabelLoss(LossConfig(class_weights="balanced"), [0, 0, 1, 1], "ab", groups=[0, 0, 0, 1], group_count=2)
+    own = grouped(scores, gold, torch.tensor([0, 1, 0]))
+    assert torch.isclose(own, (each[0] * 3 / 4 + each[1] / 2) / (3 / 4 + 1 / 2))
     focal = LabelLoss(LossConfig(focal_gamma=2), [0, 1], "ab")(scores, gold)
     assert torch.isclose(focal, (each * (1 - torch.exp(-each)) ** 2).mean())
     assert LabelLoss(LossConfig(label_smoothing=0.2), [0, 1], "ab")(scores, gold) > each.mean()
     with pytest.raises(TrainingError, match=r"no training example is labelled c: .*found a 1, b 1, c 0"):
         LabelLoss(LossConfig(), [0, 1], "abc")
+
+
+def test_what_agrees_with_a_teacher_costs_nothing_more():
+    scores = torch.tensor([[2.0, 0.0], [-1.0, 1.0]])
+    assert divergence(scores, torch.softmax(scores / 2, -1), 2.0).abs() < 1e-6
+    # By hand: T² · mean over examples of Σ p (log p - log q), with q even and p = (0.9, 0.1).
+    taught = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
+    even = divergence(torch.zeros(2, 2), taught, 2.0)
+    assert torch.isclose(even, 4 * (0.9 * torch.log(torch.tensor(1.8)) + 0.1 * torch.log(torch.tensor(0.2))))
+
+
+def test_an_attitude_that_one_party_never_gets_stops_no_training():
+    config = StanceTrainConfig(kind="train-stance", output="x", toward_loss=LossConfig(class_weights="balanced"))
+    # Toward the second target only the first attitude is ever voiced.
+    loss = StanceLoss(config, [(0, (0, 0)), (1, (1, 0)), (1, (2, 0))], "ab", ("X", "Y"))
+    stance, toward = torch.zeros(3, 2), torch.zeros(3, 2, 3)
+    labels = (torch.tensor([0, 1, -100]), torch.tensor([[0, 0], [1, 0], [-100, -100]]))
+    assert torch.isfinite(loss(stance, toward, *labels))
+    # Teachers who answer as the net does leave half of the labels' loss, as their share is a half.
+    evenly = loss(stance, toward, *labels, torch.full((3, 2), 0.5), torch.full((3, 2, 3), 1 / 3))
+    assert torch.isclose(evenly, loss(stance, toward, *labels) / 2)
 
 
 def test_optimizer_defaults_freeze_and_accumulate_nothing():

@@ -238,7 +238,7 @@ def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_projec
             files[f"stance/{topic}/{split}_labels.txt"] = "".join(f"{n % 3}\n" for n in range(count)).encode()
     data = archive(tmp_path / "tweets.tar.gz", files)
     settings = yaml.safe_load((ROOT / "configs/benchmarks/tweeteval-stance.yaml").read_text(encoding="utf-8"))
-    settings |= {"base": str(tiny_base), "optimizer": {"epochs": 1, "precision": "fp32"}}
+    settings |= {"base": str(tiny_base), "teachers": [], "optimizer": {"epochs": 1, "precision": "fp32"}}
     settings["data"]["dev_share"] = 0.3
     path = tmp_path / "configs/tweets.yaml"
     path.parent.mkdir()
@@ -253,6 +253,8 @@ def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_projec
     names = list(metrics["scores"])
     assert names[0] == "mean F1 of against and favor, mean over targets" and metrics["scores"][names[0]]["n"] == 12
     assert {"mean F1, atheism", "mean F1, climate", "F1, favor"} <= set(names) and metrics["split"] == "val"
+    # Each topic's labels come round equally often, so the baseline gives each its first: none.
+    assert metrics["baselines"]["majority"]["value"] == 0 and "TF-IDF + logistic regression" in metrics["baselines"]
     assert "| TweetEval stance | val |" in result.output and "SVM 67.3" in result.output
     result = CliRunner().invoke(app, ["benchmark", str(ROOT / "configs/benchmarks/polnear.yaml"), "--model", str(trained)])
     assert result.exit_code == 2 and "needs one of train-extraction" in result.stderr
@@ -332,3 +334,20 @@ def test_models_are_listed_and_verified(trained, tmp_path):
         load_model(broken, 1)
     assert CliRunner().invoke(app, ["models", "list", str(tmp_path / "none")]).exit_code == 2
     assert CliRunner().invoke(app, ["models", "export", str(tmp_path)]).exit_code == 2
+
+
+def test_a_target_model_learns_from_teachers(target_project, tmp_path):
+    command = ["train", str(target_project / "configs/train/target.yaml"), f"checkpoints={tmp_path / 'runs'}"]
+
+    def weights(name, *overrides):
+        result = CliRunner().invoke(app, [*command, f"output={tmp_path / name}", *overrides])
+        assert result.exit_code == 0, result.stderr
+        return json.loads((tmp_path / name / "checksums.json").read_text(encoding="utf-8"))["model.onnx"]
+
+    alone = weights("teacher")
+    taught = weights("taught", f"teachers=[{tmp_path / 'teacher'}]")
+    assert len({alone, taught, weights("half", f"teachers=[{tmp_path / 'teacher'}]", "teacher_share=0.1")}) == 3
+    settings = json.loads((tmp_path / "taught/settings.json").read_text(encoding="utf-8"))
+    assert settings["teachers"] == [f"teacher@{alone[:12]}"]
+    other = CliRunner().invoke(app, [*command, f"output={tmp_path / 'other'}", f"teachers=[{ROOT / 'models/stance'}]"])
+    assert other.exit_code == 2 and "labels" in other.stderr and "Traceback" not in other.stderr

@@ -7,6 +7,7 @@ mean over targets (Barbieri et al. 2020). PolNeAR: F1 of source, cue and content
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from onrecord.corpus import CorpusError, GoldArticle, Problem
 from onrecord.corpus.imported import read_brat_splits
 from onrecord.corpus.labelled import LabelledText, read_labelled
 from onrecord.evaluation import MIN_IOU, Score, bootstrap, f1, macro_f1
+from onrecord.evaluation.baselines import MAJORITY, TFIDF, TITLES, tfidf
 from onrecord.extraction import PARTS, Extractor
 from onrecord.inference import Model, ModelError, load_model
 from onrecord.records import Quote
@@ -36,7 +38,7 @@ Counts = dict[str, tuple[int, int, int]]  # measure → right, found, gold of an
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Scores of one model on one split; the first of `scores` is the headline.
+    """Scores of one model on one split; the first of `scores` is the headline, which `baselines` have too, by their names.
 
     `trained` is what its settings say of the training: base model, steps, tokens a second, day, versions.
     """
@@ -46,6 +48,7 @@ class BenchmarkResult:
     model: str
     data_hash: str
     scores: dict[str, Score]
+    baselines: dict[str, Score]
     aims: dict[str, float]
     published: dict[str, str]
     trained: dict[str, Any]
@@ -59,19 +62,23 @@ class BenchmarkResult:
             "model": self.model,
             "trained_on_data_hash": self.data_hash,
             "scores": {name: vars(score) for name, score in self.scores.items()},
+            "baselines": {name: vars(score) for name, score in self.baselines.items()},
             "aims": self.aims,
             "published": self.published,
             "trained": self.trained,
         }
 
     def markdown(self) -> str:
-        """A table of the scores, one row a measure, published results last."""
+        """A table of the scores, one row a measure, baselines under the first; published results last in it."""
         lines = ["| data | split | measure | ours [95 %] | n | aim | published |", "|---|---|---|---|---|---|---|"]
         published = "; ".join(f"{system} {figure}" for system, figure in self.published.items())
         for number, (name, score) in enumerate(self.scores.items()):
             aim = self.aims.get(name, "")
             cells = (self.name, self.split, name, score, score.n, aim, published if not number else "")
             lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+            if not number:
+                for baseline, own in self.baselines.items():
+                    lines.append(f"| {self.name} | {self.split} | the same: {baseline} | {own} | {own.n} |  |  |")
         return "\n".join(lines) + "\n"
 
 
@@ -106,11 +113,15 @@ def run_benchmark(
             config.benchmark, {row.split for row in texts}, [row for row in texts if row.split == config.benchmark.split], place
         )
         scores = _target_scores(model, config, rows, track)
+        learned = [row for row in texts if row.split == "train"]
+        baselines = {
+            name: _target_score(config, rows, answers) for name, answers in _simple_answers(config, learned, rows).items()
+        }
     else:
         place = resolve(path, config.corpus)
         parts = read_brat_splits(place)
         articles = _of_split(config.benchmark, set(parts), parts.get(config.benchmark.split, []), place)
-        scores = _span_scores(model, articles, track)
+        scores, baselines = _span_scores(model, articles, track), {}
     settings, benchmark = model.settings, config.benchmark
     strange = sorted(set(benchmark.aims) - set(scores))
     if strange:
@@ -123,9 +134,11 @@ def run_benchmark(
         model.name,
         settings["corpus_hash"],
         scores,
+        baselines,
         benchmark.aims,
         benchmark.published,
         {"base": settings["training_config"]["base"]}
+        | {"teachers": settings.get("teachers", [])}
         | {name: settings[name] for name in ("onrecord", "git", "packages", "seed", "trained", "fit")},
     )
 
@@ -151,15 +164,12 @@ def _target_scores(
 ) -> dict[str, Score]:
     classifier = TargetClassifier(model)
     judged = classifier.classify(row.item for row in track(rows))
-    # A text with several targets is one unit of the bootstrap: its answers are not independent.
-    groups: dict[str, list[Answer]] = {}
-    for row, judgement in zip(rows, judged, strict=True):
-        groups.setdefault(row.item.text, []).append((row.label, judgement.label, row.topic))
-    units = list(groups.values())
+    answers = [judgement.label for judgement in judged]
+    units = _units(rows, answers)
     headline = "macro-F1" if not config.scored_labels else f"mean F1 of {' and '.join(config.scored_labels)}"
     if config.score_per_target:
         headline += ", mean over targets"
-    scores = {headline: bootstrap(units, lambda items: target_score(items, config))}
+    scores = {headline: _target_score(config, rows, answers)}
     if config.score_per_target:
         labels = config.scored_labels or config.labels
         for topic in sorted({row.topic for row in rows}):
@@ -169,6 +179,37 @@ def _target_scores(
         scores[f"F1, {label}"] = bootstrap(units, partial(_label_f1, labels=[label]))
     scores["accuracy"] = bootstrap(units, lambda items: sum(g == p for g, p, _ in items) / len(items))
     return scores
+
+
+def _units(rows: Sequence[LabelledText], answers: Sequence[str]) -> list[list[Answer]]:
+    """What the bootstrap draws: a text with several targets is one unit, as its answers are not independent."""
+    groups: dict[str, list[Answer]] = {}
+    for row, answer in zip(rows, answers, strict=True):
+        groups.setdefault(row.item.text, []).append((row.label, answer, row.topic))
+    return list(groups.values())
+
+
+def _target_score(config: TargetTrainConfig, rows: Sequence[LabelledText], answers: Sequence[str]) -> Score:
+    return bootstrap(_units(rows, answers), lambda items: target_score(items, config))
+
+
+def _simple_answers(
+    config: TargetTrainConfig, learned: Sequence[LabelledText], rows: Sequence[LabelledText]
+) -> dict[str, list[str]]:
+    """What the baselines answer; where each target is scored for itself, they learn each for itself."""
+    answers: dict[str, dict[int, str]] = {MAJORITY: {}, TFIDF: {}}
+    for topic in {row.topic for row in rows} if config.score_per_target else {""}:
+        known = [row for row in learned if topic in ("", row.topic)]
+        asked = [number for number, row in enumerate(rows) if topic in ("", row.topic)]
+        labels = [row.label for row in known]
+        if len(set(labels)) < 2:
+            raise ConfigError(
+                f"{config.data.path}: train has fewer than two labels for {topic or 'any text'}: no baseline can learn"
+            )
+        answers[MAJORITY] |= dict.fromkeys(asked, Counter(labels).most_common(1)[0][0])
+        given = tfidf([row.item.text for row in known], labels, [rows[number].item.text for number in asked])
+        answers[TFIDF] |= dict(zip(asked, given, strict=True))
+    return {TITLES[name]: [by_row[number] for number in range(len(rows))] for name, by_row in answers.items()}
 
 
 def _label_f1(answers: Sequence[Answer], labels: Sequence[str]) -> float:

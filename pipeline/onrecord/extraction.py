@@ -35,7 +35,7 @@ SHAPES = 12
 MAX_LINK_WORDS = 300
 
 _CURLY = re.compile("[“”]")
-_WORD = re.compile(r"\d+(?:[.,:]\d+)*(?!\w)|\w+(?:[’'\-‐]\w+)*|[^\w\s]")
+_WORD = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[a-z]{2,4}(?!\w)|\d+(?:[.,:]\d+)*(?!\w)|\w+(?:[’'\-‐]\w+)*|[^\w\s]")
 _BREAK = re.compile(r"\n\s*\n|\n(?=\s*[“\"«„—–-])")
 
 WordSpan = tuple[int, int]
@@ -54,7 +54,7 @@ class Words:
 
 
 def split_words(text: str) -> Words:
-    """Words and single marks of `text`, in order; paragraphs are parted by empty lines."""
+    """Words and single marks of `text`, in order; the name of a web site is one word. Paragraphs are parted by empty lines."""
     bounds = np.array([match.span() for match in _WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
     breaks = np.array([match.end() for match in _BREAK.finditer(text)], dtype=np.int64)
     return Words(bounds[:, 0], bounds[:, 1], np.searchsorted(breaks, bounds[:, 0], side="right"))

@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -216,9 +217,14 @@ def read_statements(path: Path) -> Iterator[Statement]:
                 ) from error
 
 
+def part_of(path: Path) -> Path:
+    """Where `path` is written until it is whole: beside it, under a name that no other process, of any machine, takes."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is either there whole or not there at all, also after the power went."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     with part.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onrecord.inference import Ints, Model, Pieces, Row, softmax
+from onrecord.inference import Floats, Ints, Model, Pieces, Row, softmax
 from onrecord.records import Judgement, Probability
 
 # Type id of a word piece: text, target where it stands in the text, target's words after it.
@@ -92,14 +92,18 @@ class TargetClassifier:
 
     def classify(self, items: Iterable[TargetText]) -> Iterator[LabelJudgement]:
         """The label of each item, in order, as the items come."""
+        return map(self._judgement, self.scores(items))
+
+    def scores(self, items: Iterable[TargetText]) -> Iterator[Floats]:
+        """Uncalibrated scores of each item's labels, in order, as the items come."""
         for output in self.model.run(map(self._row, items)):
-            yield self._judgement(output[OUTPUT])
+            yield output[OUTPUT]
 
     def _row(self, item: TargetText) -> Row:
         words = self.model.tokenize(item.target) if item.target else None
         return self._view.row(self.model.tokenize(item.text), item, words, self.model.cls, self.model.sep)
 
-    def _judgement(self, scores: np.ndarray) -> LabelJudgement:
+    def _judgement(self, scores: Floats) -> LabelJudgement:
         probabilities = [round(float(p), 4) for p in softmax(scores, self._temperature)]
         best = int(np.argmax(scores))
         return LabelJudgement(

@@ -7,6 +7,7 @@ one. Before that it is a RawArticle, which a worker process may take over.
 from onrecord.article.files import SUFFIXES, InputFile, Progress, find_files
 from onrecord.article.readers import (
     RawArticle,
+    carried,
     raw_articles,
     read_articles,
     read_raw,
@@ -21,6 +22,7 @@ __all__ = [
     "Progress",
     "RawArticle",
     "Rejected",
+    "carried",
     "decode",
     "find_files",
     "parse_date",

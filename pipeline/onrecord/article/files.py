@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from onrecord.article.text import ArticleError, Rejected
+from onrecord.stores import file_system, is_url, plain, reached
 
 FORMATS = {
     ".txt": "text",
@@ -66,26 +67,32 @@ class Progress:
             self._whole, self._part = self._whole + size, int
 
 
-def find_files(paths: Iterable[str], skip: Path | None = None) -> Iterator[InputFile | Rejected]:
+def find_files(paths: Iterable[str], skip: Path | str | None = None) -> Iterator[InputFile | Rejected]:
     """The files that `paths` name, in their order and, within a folder or glob, sorted; what is not there is Rejected.
 
     Args:
-        paths: Files of any name; folders, searched below for files whose ending is known; globs with `*`, `?`, `**`.
+        paths: Files of any name; folders, searched below for files whose ending is known; globs with `*`, `?`, `**`;
+            each a path or a URL.
         skip: A folder that is no input, such as the one that is written to.
+
+    Raises:
+        StoreError: when what is behind a URL can't be listed.
     """
-    for path in paths:
-        if Path(path).is_dir():
+    for path in map(plain, paths):
+        if is_url(path):
+            yield from _stored(path.rstrip("/"), str(skip).rstrip("/"))
+        elif Path(path).is_dir():
             empty = True
             for file in _below(path, Path(os.path.realpath(skip)) if skip else None):
                 empty = False
                 yield file
             if empty:
-                yield Rejected(path, f"{path}: the folder has no {', '.join(SUFFIXES)} files")
+                yield _nothing_in(path)
         elif glob.has_magic(path) and not Path(path).exists():
             matches = sorted(match for match in glob.iglob(path, recursive=True) if Path(match).is_file())  # noqa: PTH207  # a pattern may be absolute
             yield from (_stated(match) for match in matches)
             if not matches:
-                yield Rejected(path, f"{path}: no file matches")
+                yield _no_match(path)
         else:
             yield _stated(path)
 
@@ -104,6 +111,65 @@ def _below(folder: str, skip: Path | None) -> Iterator[InputFile | Rejected]:
                 yield from _below(entry.path, skip)
         elif format_of(entry.name) and entry.is_file():
             yield _stated(entry.path)
+
+
+def _stored(url: str, skip: str) -> Iterator[InputFile | Rejected]:
+    """As `find_files`, the files that `url` names."""
+    from pyarrow import fs
+
+    files, path = file_system(url)
+    with reached(url):
+        here = files.get_file_info(path)
+    if here.type is fs.FileType.File:
+        yield _described(url, here)
+    elif here.type is fs.FileType.Directory:
+        empty = True
+        for file in _stored_below(url, files, path, skip):
+            empty = False
+            yield file
+        if empty:
+            yield _nothing_in(url)
+    elif glob.has_magic(path):
+        from fsspec.implementations.arrow import ArrowFSWrapper
+
+        # What stands before the first mark is the same in the URL and in the store's own path.
+        marked = len(path) - len(glob.escape(path).partition("[")[0])
+        with reached(url):
+            matches = [each for each in files.get_file_info(sorted(ArrowFSWrapper(files).glob(path))) if each.is_file]
+        for match in matches:
+            yield _described(url[: len(url) - marked] + match.path[len(path) - marked :], match)
+        if not matches:
+            yield _no_match(url)
+    else:
+        yield Rejected(url, f"{url}: no such file or folder")
+
+
+def _stored_below(url: str, files: Any, path: str, skip: str) -> Iterator[InputFile]:
+    """As `_below`, of a store."""
+    from pyarrow import fs
+
+    with reached(url):
+        entries = sorted(files.get_file_info(fs.FileSelector(path)), key=lambda entry: str(entry.base_name))
+    for entry in entries:
+        inner = f"{url}/{entry.base_name}"
+        if entry.type is fs.FileType.Directory:
+            if inner != skip:
+                yield from _stored_below(inner, files, entry.path, skip)
+        elif format_of(entry.base_name):
+            yield _described(inner, entry)
+
+
+def _described(url: str, found: Any) -> InputFile:
+    # Not every store tells when a file was changed.
+    return InputFile(url, found.size or 0, found.mtime_ns or 0)
+
+
+def _nothing_in(folder: str) -> Rejected:
+    return Rejected(folder, f"{folder}: the folder has no {', '.join(SUFFIXES)} files")
+
+
+def _no_match(pattern: str) -> Rejected:
+    return Rejected(pattern, f"{pattern}: no file matches")
 
 
 def _stated(path: str) -> InputFile | Rejected:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 from onrecord.article.files import PACKINGS, InputFile, Progress, find_files, format_of, unpacked
@@ -29,6 +27,7 @@ from onrecord.article.text import (
 )
 from onrecord.config import AnalyzeConfig, ColumnsConfig
 from onrecord.records import Article
+from onrecord.stores import StoreError, is_url, open_file
 
 # In a table a row is an article: a quote that is never closed must not swallow the file.
 MAX_CELL = 5_000_000
@@ -65,7 +64,7 @@ def read_articles(
     """Read every article that `paths` name, in order; what can't be read comes as Rejected.
 
     Args:
-        paths: Files, folders (searched below, by name), globs, `-` for a text on `stdin`.
+        paths: Files, folders (searched below, by name), globs, also as URLs; `-` for a text on `stdin`.
         stdin: What `-` reads.
         date: Date for articles that bring none.
         settings: Where columns stand, and the longest article.
@@ -120,10 +119,8 @@ def read_raw(raw: RawArticle, date: dt.date | None = None, settings: AnalyzeConf
     """
     try:
         article = _article(raw, date, settings.columns)
-    except ArticleError as error:
-        return Rejected(raw.place, str(error))
-    except OSError as error:
-        return Rejected(raw.place, f"{raw.place}: can't be read: {error.strerror or error}")
+    except (ArticleError, OSError) as error:
+        return _unreadable(raw, error)
     if len(article.text) > settings.max_characters:
         return Rejected(
             raw.place,
@@ -131,6 +128,23 @@ def read_raw(raw: RawArticle, date: dt.date | None = None, settings: AnalyzeConf
             "split it into articles",
         )
     return article
+
+
+def carried(raw: RawArticle) -> RawArticle | Rejected:
+    """`raw` with the bytes of its file, to be made sense of where the file can't be opened; or why it can't be read.
+
+    What is behind a URL can be opened anywhere, and stays there.
+    """
+    try:
+        return raw if raw.data is not None or is_url(raw.place) else replace(raw, data=_bytes(raw.place))
+    except (ArticleError, OSError) as error:
+        return _unreadable(raw, error)
+
+
+def _unreadable(raw: RawArticle, error: Exception) -> Rejected:
+    if isinstance(error, OSError):
+        return Rejected(raw.place, f"{raw.place}: can't be read: {error.strerror or error}")
+    return Rejected(raw.place, str(error))
 
 
 def _article(raw: RawArticle, date: dt.date | None, columns: ColumnsConfig) -> Article:
@@ -146,11 +160,13 @@ def _article(raw: RawArticle, date: dt.date | None, columns: ColumnsConfig) -> A
 
 
 def _bytes(path: str) -> bytes:
-    with Path(path).open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
+    with open_file(path) as stream:
+        # A pipe has no size.
+        size = stream.seek(0, io.SEEK_END) if stream.seekable() else 0
         if size > MAX_BYTES:
             raise ArticleError(f"{path}: {size} bytes, more than {MAX_BYTES}; split it into articles")
-        # A pipe has no size.
+        if size:
+            stream.seek(0)
         return stream.read(MAX_BYTES + 1)
 
 
@@ -168,7 +184,7 @@ def _streamed(file: InputFile, format: str, columns: ColumnsConfig, progress: Pr
     if format == "parquet":
         yield from _parquet(file, columns, progress)
         return
-    with Path(file.path).open("rb") as packed, progress.file(file.size, packed.tell), unpacked(file.path, packed) as stream:
+    with open_file(file.path) as packed, progress.file(file.size, packed.tell), unpacked(file.path, packed) as stream:
         if format == "jsonl":
             yield from _jsonl(file.path, stream)
         elif format == "csv":
@@ -311,7 +327,8 @@ def _parquet(file: InputFile, columns: ColumnsConfig, progress: Progress) -> Ite
     path, number = file.path, 0
     try:
         with (
-            pq.ParquetFile(path) as table,
+            open_file(path) as stream,
+            pq.ParquetFile(stream) as table,
             progress.file(file.size, lambda: file.size * number // max(1, table.metadata.num_rows)),
         ):
             there = table.schema_arrow.names
@@ -356,7 +373,7 @@ def _warc(path: str, stream: BinaryIO) -> Iterator[RawArticle | Rejected]:
             raw = _page(record, f"{path}:{number}")
             if raw is not None:
                 yield raw
-    except (ArticleError, OSError):
+    except (ArticleError, OSError, StoreError):
         raise
     # The parser is plain Python that raises whatever a damaged header leads to (AttributeError, ValueError, …).
     except Exception as error:

@@ -14,15 +14,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from onrecord.records import Statement, write_whole
+from onrecord.batch.place import Disk, Occupied, Place, Store
+from onrecord.records import Statement
+from onrecord.stores import is_url, plain
 
 FORMAT = "onrecord.run/1"
 Format = Literal["parquet", "jsonl"]
+Room = Literal["statements", "articles"]
+ROOMS: tuple[Room, ...] = ("statements", "articles")
+MANIFEST, QUARANTINE = "manifest.json", "quarantine.jsonl"
 # Rows that are held before they are written, so that memory does not grow with a shard's quotes.
 ROWS = 2000
 
@@ -43,18 +48,24 @@ class Mark:
 
 
 class RunFolder:
-    """The files of a run. Holds no state but its place, so that every process may have its own."""
+    """The files of a run, on a disk or behind a URL. Holds no state but its place, so that every process may have its own."""
 
-    def __init__(self, path: Path, format: Format) -> None:
-        self.path, self.format = path, format
-        self.manifest_file, self.quarantine = path / "manifest.json", path / "quarantine.jsonl"
+    def __init__(self, path: Path | str, format: Format) -> None:
+        name = plain(str(path))
+        self._place: Place = Store(name) if is_url(name) else Disk(Path(name))
+        self.path, self.format = name if is_url(name) else Path(name), format
 
-    def part(self, room: Literal["statements", "articles"], shard: int) -> Path:
-        """Where the rows of a shard lie."""
-        return self.path / room / f"part-{shard:06}.{self.format}"
+    def part(self, room: Room, shard: int) -> str:
+        """Where the rows of a shard lie, below the folder."""
+        return f"{room}/part-{shard:06}.{self.format}"
 
-    def _mark(self, shard: int) -> Path:
-        return self.path / "shards" / f"{shard:06}.json"
+    def arrow(self, room: Room, shard: int) -> tuple[Any, str]:
+        """Arrow's file system (None: this machine's), and where the rows of a shard lie in it."""
+        return self._place.arrow(self.part(room, shard))
+
+    def read(self, room: Room, shard: int) -> str:
+        """The rows of a shard as text, in a folder of JSON Lines."""
+        return self._place.read(self.part(room, shard)).decode()
 
     def manifest(self) -> dict[str, Any] | None:
         """What the folder says of itself; None where there is no run yet.
@@ -62,33 +73,32 @@ class RunFolder:
         Raises:
             BatchError: when the folder is something else.
         """
+        file = f"{self.path}/{MANIFEST}"
         try:
-            found = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+            found = json.loads(self._place.read(MANIFEST))
         except FileNotFoundError:
-            if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+            if self._place.inhabited():
                 raise BatchError(f"{self.path}: there are files in it, but no run; name a new folder for --out") from None
             return None
         except (OSError, ValueError) as error:
-            raise BatchError(f"{self.manifest_file}: can't be read ({error}); name another folder for --out") from error
+            raise BatchError(f"{file}: can't be read ({error}); name another folder for --out") from error
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise BatchError(f"{self.manifest_file}: not a run of this version ({FORMAT}); name another folder for --out")
+            raise BatchError(f"{file}: not a run of this version ({FORMAT}); name another folder for --out")
         return found
 
     def prepare(self, manifest: Mapping[str, Any]) -> None:
         """Make the folder, or clear the one there of what a killed run left half written."""
-        for room in ("statements", "articles", "shards"):
-            (self.path / room).mkdir(parents=True, exist_ok=True)
+        self._place.prepare(("statements", "articles", "shards"))
         self.clear()
         self.write_manifest(manifest)
 
     def clear(self) -> None:
         """Remove what killed processes left half written."""
-        for left in self.path.rglob(".*.part"):
-            left.unlink(missing_ok=True)
+        self._place.clear()
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the run is and how far it is."""
-        write_whole(self.manifest_file, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
+        self._place.write(MANIFEST, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -97,46 +107,49 @@ class RunFolder:
         Raises:
             BatchError: when another run holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            import fcntl
-        except ImportError:
-            # Not there on Windows, where two runs at once would only do the work twice.
-            yield
-            return
-        with (self.path / ".lock").open("w") as stream:
+        with ExitStack() as held:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                held.enter_context(self._place.locked())
+            except Occupied as error:
                 raise BatchError(f"{self.path}: another run is writing to it; wait for it, or name another folder") from error
             yield
 
     def finished(self) -> Iterator[Mark]:
         """Marks of all shards that are in place whole, in no order."""
-        for file in (self.path / "shards").glob("*.json"):
-            # A mark that the power cut off is none: its shard is done again.
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                mark = self._read_mark(file)[0]
-                if all((self.path / name).stat().st_size == size for name, size in mark.files.items()):
-                    yield mark
+        sizes = self._place.sizes("statements") | self._place.sizes("articles")
+        for data in self._place.read_all("shards"):
+            if (mark := _mark(data)) is not None and mark.files.items() <= sizes.items():
+                yield mark
+
+    def _finished(self, shard: int) -> Mark | None:
+        """The mark of a shard that is in place whole."""
+        try:
+            mark = _mark(self._place.read(_mark_of(shard)))
+        except FileNotFoundError:
+            return None
+        if mark is None:
+            return None
+        for name, size in mark.files.items():
+            if self._place.size(name) != size:
+                return None
+        return mark
 
     def rejected(self, shard: int) -> list[dict[str, str]]:
         """What a finished shard rejected: place and reason."""
-        return self._read_mark(self._mark(shard))[1]
+        found: list[dict[str, str]] = json.loads(self._place.read(_mark_of(shard)))["rejected"]
+        return found
 
-    @staticmethod
-    def _read_mark(file: Path) -> tuple[Mark, list[dict[str, str]]]:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        rejected = data.pop("rejected")
-        return Mark(**data, rejected=len(rejected)), rejected
+    def add_rejected(self, shard: int) -> None:
+        """Add what a finished shard rejected to the quarantine, for those who read along."""
+        self._place.append(QUARANTINE, "".join(quarantine_lines(self.rejected(shard))))
 
     def write_quarantine(self, shards: Iterable[int]) -> None:
         """Write what finished `shards` rejected, in their order."""
-        part = self.quarantine.with_name(f".{self.quarantine.name}.{os.getpid()}.part")
+        part = self._place.part(QUARANTINE)
         with part.open("w", encoding="utf-8", newline="\n") as stream:
             for shard in shards:
                 stream.writelines(quarantine_lines(self.rejected(shard)))
-        part.replace(self.quarantine)
+        self._place.put(part, QUARANTINE)
 
     @contextmanager
     def shard(self, number: int) -> Iterator[ShardWriter]:
@@ -144,7 +157,7 @@ class RunFolder:
 
         A shard whose writing ends in an exception leaves nothing behind.
         """
-        statements, articles = (self._rows(room, number) for room in ("statements", "articles"))
+        statements, articles = (self._rows(room, number) for room in ROOMS)
         writer = ShardWriter(statements, articles)
         try:
             yield writer
@@ -154,22 +167,39 @@ class RunFolder:
             for rows in (statements, articles):
                 rows.abort()
             raise
+        # A worker that was taken for lost may get here after the one in its place: what is marked stays as it is.
+        if (mark := self._finished(number)) is not None:
+            writer.mark = mark
+            for rows in (statements, articles):
+                rows.part.unlink()
+            return
         sizes = {}
-        for rows, room in ((statements, "statements"), (articles, "articles")):
-            path = self.part(room, number)  # type: ignore[arg-type]  # the two rooms
-            sizes[path.relative_to(self.path).as_posix()] = rows.part.stat().st_size
-            rows.part.replace(path)
+        for rows, room in zip((statements, articles), ROOMS, strict=True):
+            name = self.part(room, number)
+            sizes[name] = rows.part.stat().st_size
+            self._place.put(rows.part, name)
         writer.mark = Mark(number, writer.articles, writer.statements, len(writer.rejected), sizes)
-        write_whole(
-            self._mark(number), json.dumps(asdict(writer.mark) | {"rejected": writer.rejected}, ensure_ascii=False) + "\n"
-        )
+        marked = asdict(writer.mark) | {"rejected": writer.rejected}
+        self._place.write(_mark_of(number), json.dumps(marked, ensure_ascii=False) + "\n")
 
-    def _rows(self, room: Literal["statements", "articles"], number: int) -> _Rows:
-        path = self.part(room, number)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    def _rows(self, room: Room, number: int) -> _Rows:
+        part = self._place.part(self.part(room, number))
         if self.format == "jsonl":
             return _Lines(part)
         return _Table(part, statement_schema() if room == "statements" else article_schema())
+
+
+def _mark_of(shard: int) -> str:
+    return f"shards/{shard:06}.json"
+
+
+def _mark(text: bytes) -> Mark | None:
+    """The mark that a file holds as `text`."""
+    # A mark that the power cut off is none: its shard is done again.
+    with suppress(ValueError, KeyError, TypeError):
+        data = json.loads(text)
+        return Mark(**data | {"rejected": len(data["rejected"])})
+    return None
 
 
 def quarantine_lines(rejected: Iterable[Mapping[str, str]]) -> Iterator[str]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onrecord.batch.folder import BatchError, RunFolder, article_schema, statement_schema
+from onrecord.batch.folder import ROOMS, BatchError, Room, RunFolder, article_schema, statement_schema
 
-ROOMS = ("statements", "articles")
 # Rows that are in memory at once, on their way out.
 FETCH = 1000
 
@@ -28,7 +27,7 @@ class Answer:
     complete: bool
 
 
-def query(sql: str, run: Path) -> Answer:
+def query(sql: str, run: Path | str) -> Answer:
     """Ask a run folder.
 
     The query sees the views `statements` and `articles`, whose columns are those of the run's files. It can read no
@@ -36,10 +35,11 @@ def query(sql: str, run: Path) -> Answer:
 
     Args:
         sql: One SELECT (or DESCRIBE, SUMMARIZE, EXPLAIN), as DuckDB has it.
-        run: A run folder, finished or not; only finished shards are seen.
+        run: A run folder, finished or not, or its URL; only finished shards are seen.
 
     Raises:
         BatchError: when `run` is no run folder.
+        StoreError: when what is behind a URL can't be read.
         QueryError: when DuckDB can't answer.
         ModuleNotFoundError: without the extra `batch`.
     """
@@ -79,24 +79,26 @@ def _fetched(cursor: Any, fault: type[Exception]) -> Iterator[tuple[Any, ...]]:
         raise QueryError(f"the query can't be answered: {error}") from error
 
 
-def _rows(folder: RunFolder, room: Any, shards: list[int]) -> Any:
+def _rows(folder: RunFolder, room: Room, shards: list[int]) -> Any:
     """Rows of finished shards, in their order, as something that DuckDB reads through Arrow."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
     schema = statement_schema() if room == "statements" else article_schema()
-    paths = [folder.part(room, shard) for shard in shards]
+    if not shards:
+        return schema.empty_table()
     if folder.format == "parquet":
-        return ds.dataset([str(path) for path in paths], schema=schema, format="parquet") if paths else schema.empty_table()
-    return pa.RecordBatchReader.from_batches(schema, (_batch(path, schema) for path in paths))
+        files, _ = folder.arrow(room, shards[0])
+        paths = [folder.arrow(room, shard)[1] for shard in shards]
+        return ds.dataset(paths, schema=schema, format="parquet", filesystem=files)
+    return pa.RecordBatchReader.from_batches(schema, (_batch(folder.read(room, shard), schema) for shard in shards))
 
 
-def _batch(path: Path, schema: Any) -> Any:
-    """A file of JSON Lines as one Arrow batch of the schema that a Parquet run has."""
+def _batch(text: str, schema: Any) -> Any:
+    """JSON Lines as one Arrow batch of the schema that a Parquet run has."""
     import pyarrow as pa
 
-    with path.open(encoding="utf-8") as lines:
-        rows = [_typed(json.loads(line), schema) for line in lines]
+    rows = [_typed(json.loads(line), schema) for line in text.split("\n") if line]
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 

@@ -10,21 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from onrecord import __version__
 from onrecord.analyzer import DEFAULT_CONFIG
 from onrecord.article import InputFile, Progress, Rejected, find_files, raw_articles, storable
-from onrecord.batch.folder import BatchError, Format, Mark, RunFolder, quarantine_lines
+from onrecord.batch.fingerprint import differences, pipeline
+from onrecord.batch.folder import BatchError, Format, Mark, RunFolder
 from onrecord.batch.shards import Shard, cut
-from onrecord.batch.workers import Job, Workers, cannot_write, one_thread
-from onrecord.config import AnalyzeConfig, ConflictConfig, load, resolve, resource_root
-from onrecord.inference import read_folder
+from onrecord.batch.workers import Crew, Job, Workers, cannot_write, one_thread
+from onrecord.config import AnalyzeConfig, load, resource_root
+from onrecord.stores import is_url, plain
 
-# What else decides a row, beside our own code.
-PACKAGES = ("lxml", "numpy", "onnxruntime", "tokenizers", "trafilatura")
+Engine = Literal["local", "ray"]
 # How often the manifest says how far the run is, and a watcher is told [seconds].
 MANIFEST_EVERY, TELL_EVERY = 5.0, 0.2
 
@@ -49,7 +47,7 @@ class Status:
 class RunSummary:
     """What a finished run holds: articles, rejected ones included; of which `resumed` were done by earlier sessions."""
 
-    folder: Path
+    folder: Path | str
     articles: int
     statements: int
     rejected: int
@@ -59,13 +57,15 @@ class RunSummary:
 
 def run_batch(
     paths: Sequence[str],
-    out: Path,
+    out: Path | str,
     *,
     config: Path | None = None,
     overrides: Sequence[str] = (),
     format: Format = "parquet",
     date: dt.date | None = None,
     workers: int | None = None,
+    engine: Engine = "local",
+    ray_address: str | None = None,
     watch: Callable[[Status], None] = lambda status: None,
 ) -> RunSummary:
     """Analyze any pile of articles into the run folder `out`; the same call goes on with a run that was stopped.
@@ -74,33 +74,43 @@ def run_batch(
 
     Args:
         paths: Files, folders and globs, as `find_files` takes them.
-        out: Run folder; made, or gone on with.
+        out: Run folder, or its URL; made, or gone on with.
         config: An analyze config; the shipped one by default.
         overrides: Settings that replace the config's.
         format: What rows are written as.
         date: Day for articles that bring none.
-        workers: Processes; as many as this one may use processors by default.
+        workers: Processes; by default as many as this one may use processors, or the cluster has.
+        engine: Where they run: on this machine, or on a Ray cluster, whose nodes must all see `out`.
+        ray_address: The cluster's; by default what RAY_ADDRESS says, else the cluster that this machine is a node of,
+            else one of this machine alone.
         watch: Called a few times a second.
 
     Raises:
         BatchError: when the folder belongs to another run or can't be written.
         ConfigError: when the config can't be used.
         ModelError: when a model folder is missing or damaged.
-        ModuleNotFoundError: when a package of the extra `batch` is missing that this run needs.
+        StoreError: when what is behind a URL can't be read or written.
+        ModuleNotFoundError: when a package of the extra `batch` or `ray` is missing that this run needs.
     """
+    if engine == "ray":
+        from onrecord.batch.cluster import RayWorkers
     if format == "parquet":
         import pyarrow.parquet  # noqa: F401  # missing, it is missed before anything is made
     if "-" in paths:
         raise BatchError(f"{out}: a run folder is resumed by reading its inputs again, which `-` can't be; give files")
     path = config if config is not None else resource_root() / DEFAULT_CONFIG
     settings = load(path, AnalyzeConfig, one_thread(tuple(overrides)))
+    if not is_url(str(out)):
+        # A worker may be another machine's, where a relative path would be another place.
+        out = Path(plain(str(out))).absolute()
     folder = RunFolder(out, format)
     try:
         folder.manifest()
         with folder.locked():
-            run = _Run(folder, _describe(path, settings, paths, out, format, date))
-            job = Job(config, tuple(overrides), out, format, date)
-            return run.go(paths, settings, Workers(job, workers or _processors()), watch)
+            run = _Run(folder, _described(path, settings, paths, out, format, date))
+            job = Job(config and config.absolute(), tuple(overrides), out, format, date)
+            crew: Crew = RayWorkers(job, workers, ray_address) if engine == "ray" else Workers(job, workers or _processors())
+            return run.go(paths, settings, crew, watch)
     except OSError as error:
         raise BatchError(cannot_write(out, error)) from error
 
@@ -122,14 +132,15 @@ class _Run:
         self.complete = bool(before and before["complete"])
         # Numbers only: at a hundred million articles there are hundreds of thousands of shards.
         self.finished: set[int] = set()
+        self.rejecting: set[int] = set()
         self.counts: Counter[str] = Counter(articles=0, statements=0, rejected=0)
         for mark in folder.finished():
             self._count(mark)
         self.resumed = self.counts["articles"]
         folder.prepare(self._manifest())
-        folder.write_quarantine(sorted(self.finished))
+        folder.write_quarantine(sorted(self.rejecting))
 
-    def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Workers, watch: Callable[[Status], None]) -> RunSummary:
+    def go(self, paths: Sequence[str], settings: AnalyzeConfig, workers: Crew, watch: Callable[[Status], None]) -> RunSummary:
         """Do what is not done yet."""
         if not self.complete:
             progress = Progress()
@@ -144,12 +155,12 @@ class _Run:
                     f"{self.folder.path}: the inputs changed while they were read; make the run anew from inputs that stand still"
                 )
             # Shards may have been finished in any order.
-            self.folder.write_quarantine(sorted(self.finished))
+            self.folder.write_quarantine(sorted(self.rejecting))
             self.complete = True
             self.folder.write_manifest(self._manifest())
         return RunSummary(self.folder.path, **self.counts, resumed=self.resumed, seconds=time.monotonic() - self.start)
 
-    def _work(self, shards: Iterable[Shard], workers: Workers, watch: Callable[[Status], None]) -> None:
+    def _work(self, shards: Iterable[Shard], workers: Crew, watch: Callable[[Status], None]) -> None:
         # Bytes of the inputs up to the end of what is done, and where this session began.
         done = 0
         first: int | None = None
@@ -182,15 +193,16 @@ class _Run:
 
     def _count(self, mark: Mark) -> None:
         self.finished.add(mark.shard)
+        if mark.rejected:
+            self.rejecting.add(mark.shard)
         self.counts.update(articles=mark.articles, statements=mark.statements, rejected=mark.rejected)
 
     def _finish(self, mark: Mark) -> None:
         self._count(mark)
         if mark.rejected:
-            with self.folder.quarantine.open("a", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(quarantine_lines(self.folder.rejected(mark.shard)))
+            self.folder.add_rejected(mark.shard)
 
-    def _status(self, workers: Workers, left: float | None) -> Status:
+    def _status(self, workers: Crew, left: float | None) -> Status:
         articles, statements, rejected = workers.under_way()
         articles += self.counts["articles"]
         seconds = time.monotonic() - self.start
@@ -234,65 +246,38 @@ class _Inputs:
         return self._hash.hexdigest()[:16]
 
 
-def _describe(
-    path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path, format: Format, date: dt.date | None
+def _described(
+    path: Path, settings: AnalyzeConfig, paths: Sequence[str], out: Path | str, format: Format, date: dt.date | None
 ) -> dict[str, Any]:
     """What the manifest says of a run, and the fingerprint of all that its rows depend on."""
-    conflict_path = resolve(path, settings.conflict)
-    registry = resolve(conflict_path, load(conflict_path, ConflictConfig).registry)
-    models = {}
-    for name, place in (("extraction", settings.extraction_model), ("stance", settings.stance_model)):
-        about, weights = read_folder(resolve(path, place))
-        models[name] = {"name": about["name"], "folder": str(resolve(path, place)), "sha256": weights}
     inputs = _Inputs(find_files(paths, skip=out))
     for _ in inputs:
         pass
-    chosen = settings.model_dump(mode="json", exclude={"conflict", "extraction_model", "stance_model"})
-    chosen |= {"format": format, "date": date.isoformat() if date else None}
-    chosen |= {name: _digest(file) for name, file in (("conflict", conflict_path), ("registry", registry))}
-    versions = {"onrecord": __version__} | {name: version(name) for name in PACKAGES}
+    about = pipeline(path, settings, format, date)
     return {
         "inputs": {
             "paths": [storable(each) for each in paths],
-            "date": chosen["date"],
+            "date": date.isoformat() if date else None,
             "files": inputs.count,
             "bytes": inputs.bytes,
         },
         "output": format,
-        "config": settings.model_dump(mode="json") | {"file": str(path)},
-        "models": models,
-        "versions": versions,
-        "fingerprint": {
-            "inputs": inputs.digest(),
-            "config": chosen,
-            # The folder's other files are settings, which decide as much as the weights.
-            "models": {name: _digest(Path(model["folder"]) / "checksums.json") for name, model in models.items()},
-            "versions": versions,
-        },
+        **about,
+        "fingerprint": {"inputs": inputs.digest(), **about["fingerprint"]},
     }
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _refuse_to_mix(folder: RunFolder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise BatchError, naming each difference, when the run that is there is not this one."""
     then, today = before.get("fingerprint", {}), now["fingerprint"]
-    differences = []
-    for part in today:
-        old, new = then.get(part), today[part]
-        if old == new:
-            continue
-        if isinstance(new, Mapping) and isinstance(old, Mapping):
-            names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            differences += [f"{part}: `{name}` was {old.get(name)!r}, now {new.get(name)!r}" for name in names]
-        else:
-            files = f"{before['inputs']['files']} files in {before['inputs']['paths']}" if part == "inputs" else repr(old)
-            differences.append(f"{part}: the folder's are {files}, and have changed, or others are named now")
-    if differences:
+    found = []
+    if then.get("inputs") != today["inputs"]:
+        files = f"{before['inputs']['files']} files in {before['inputs']['paths']}"
+        found.append(f"inputs: the folder's are {files}, and have changed, or others are named now")
+    found += differences(then, today)
+    if found:
         raise BatchError(
-            f"{folder.path}: holds a run that is not this one, and outputs are not mixed. " + "; ".join(differences) + ". "
+            f"{folder.path}: holds a run that is not this one, and outputs are not mixed. " + "; ".join(found) + ". "
             "Name another folder for --out, or run it as before"
         )
 

@@ -14,6 +14,7 @@ from onrecord.analyzer import Analyzer
 from onrecord.article import RawArticle, Rejected, read_raw, storable
 from onrecord.batch.folder import Mark, RunFolder
 from onrecord.records import Article, RecordError, Statement
+from onrecord.stores import StoreError
 
 # A shard is a fixed number of articles, or fewer where they are large: it passes whole from process to process.
 MAX_SHARD_BYTES = 64_000_000
@@ -111,6 +112,9 @@ def analyze_raw(analyzer: Analyzer, item: Item, date: dt.date | None, seen: Seen
         item: What was found.
         date: Day for an article that brings none.
         seen: Remembers articles of before.
+
+    Raises:
+        StoreError: when what is behind a URL can't be read.
     """
     article = digest = None
     try:
@@ -119,6 +123,9 @@ def analyze_raw(analyzer: Analyzer, item: Item, date: dt.date | None, seen: Seen
             return Outcome(read.place, None, None, [], read.reason)
         article, digest = read, hashlib.sha256(read.text.encode()).hexdigest()[:16]
         return Outcome(storable(item.place), article, digest, (seen or Seen()).analyze(analyzer, article, digest), None)
+    except StoreError:
+        # No fault of the article, and gone when the run is gone on with.
+        raise
     except RecordError as error:
         fault = Rejected(item.place, f"{item.place}: {error}")
     # A fault of ours in one article must not end a run over a hundred million: it is kept with its place.
@@ -152,6 +159,7 @@ def write_shard(
 
     Raises:
         OSError: when the folder can't be written.
+        StoreError: when what is behind a URL can't be read or written.
     """
     with folder.shard(shard.number) as writer:
         for index, item in enumerate(shard.items):

@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from onrecord.analyzer import Analyzer
 from onrecord.batch.folder import BatchError, Format, Mark, RunFolder
 from onrecord.batch.shards import Seen, Shard, write_shard
 from onrecord.config import ConfigError
 from onrecord.inference import ModelError
+from onrecord.stores import StoreError
 
 # An article during which a worker was lost is tried once more, since the cause may have been another (the machine's
 # memory, a signal); a worker that can't start, or is lost elsewhere, twice more.
@@ -34,9 +35,65 @@ class Job:
 
     config: Path | None
     overrides: tuple[str, ...]
-    folder: Path
+    folder: Path | str
     format: Format
     date: dt.date | None
+
+
+class Crew(Protocol):
+    """Workers of a run, on this machine or on many. `lost` counts those that were lost and replaced."""
+
+    lost: int
+
+    def under_way(self) -> tuple[int, int, int]:
+        """Articles, statements and rejected inputs of shards that are not finished, as far as is known."""
+        ...
+
+    def run(self, shards: Iterator[Shard]) -> Generator[tuple[Shard, Mark] | None, None, None]:
+        """Have `shards` analyzed; gives each as it is finished, in any order, and None when something else has moved.
+
+        Raises:
+            BatchError: when the folder can't be written, the pipeline can't be loaded, or workers are lost over and over.
+        """
+        ...
+
+
+class Losses:
+    """Where workers were lost, and what follows: an article that ends every worker is not tried again."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._counts: Counter[tuple[int, int]] = Counter()
+
+    def starting(self, how: str) -> None:
+        """A worker was lost that had no shard.
+
+        Raises:
+            BatchError: when that happens over and over.
+        """
+        self._count(-1, -1, how)
+
+    def working(self, shard: int, at: int | None, skip: dict[int, str], how: str) -> None:
+        """A worker was lost that had `shard`, in its article `at` where that is known; `skip` gains it when it is to blame.
+
+        Raises:
+            BatchError: when workers are lost over and over, and it is no article's fault.
+        """
+        if at is None:
+            self._count(shard, -1, how)
+            return
+        self._counts[shard, at] += 1
+        tries = self._counts[shard, at]
+        if tries >= TRIES:
+            skip[at] = f"the process that analyzed it was lost {tries} times ({how}); is it too large, or no text?"
+
+    def _count(self, shard: int, at: int, how: str) -> None:
+        self._counts[shard, at] += 1
+        if self._counts[shard, at] >= STARTS:
+            raise BatchError(
+                f"{self._job.folder}: workers are lost over and over ({how}); is there memory for all of them? "
+                "The same command with fewer --workers goes on from what is finished"
+            )
 
 
 def one_thread(overrides: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,10 +108,11 @@ def serve(connection: Connection, job: Job) -> None:
     try:
         try:
             analyzer = Analyzer.load(job.config, one_thread(job.overrides))
-        except (ConfigError, ModelError) as error:
+            folder = RunFolder(job.folder, job.format)
+        except (ConfigError, ModelError, StoreError) as error:
             connection.send(("failed", str(error)))
             return
-        folder, seen = RunFolder(job.folder, job.format), Seen()
+        seen = Seen()
         connection.send(("ready",))
         while True:
             shard, skip = connection.recv()
@@ -70,6 +128,9 @@ def serve(connection: Connection, job: Job) -> None:
                 )
             except BrokenPipeError:
                 raise
+            except StoreError as error:
+                connection.send(("failed", str(error)))
+                return
             except OSError as error:
                 connection.send(("failed", cannot_write(job.folder, error)))
                 return
@@ -79,7 +140,7 @@ def serve(connection: Connection, job: Job) -> None:
         return
 
 
-def cannot_write(folder: Path, error: OSError) -> str:
+def cannot_write(folder: Path | str, error: OSError) -> str:
     """The letter of a run that stopped because its folder can't be written."""
     return (
         f"{folder}: can't be written: {error.strerror or error}. All finished shards are kept: "
@@ -99,27 +160,21 @@ class _Worker:
 
 
 class Workers:
-    """The processes of one run."""
+    """Processes of this machine."""
 
     def __init__(self, job: Job, count: int) -> None:
         self._job, self._count = job, count
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
-        self._losses: Counter[tuple[int, int]] = Counter()
+        self._losses = Losses(job)
         self._again: deque[tuple[Shard, dict[int, str]]] = deque()
         self.lost = 0
 
     def under_way(self) -> tuple[int, int, int]:
-        """Articles, statements and rejected inputs of shards that are not finished."""
         states = [worker.state for worker in self._workers if worker.shard is not None]
         return sum(max(0, at) for at, _, _ in states), sum(found for _, found, _ in states), sum(bad for _, _, bad in states)
 
     def run(self, shards: Iterator[Shard]) -> Generator[tuple[Shard, Mark] | None, None, None]:
-        """Have `shards` analyzed; gives each as it is finished, in any order, and None when something else has moved.
-
-        Raises:
-            BatchError: when the folder can't be written, the pipeline can't be loaded, or workers are lost over and over.
-        """
         ahead: deque[Shard] = deque()
         try:
             while True:
@@ -181,19 +236,13 @@ class Workers:
         self._workers.remove(worker)
         worker.connection.close()
         self.lost += 1
-        number, at = (worker.shard.number, worker.state[0]) if worker.shard else (-1, -1)
-        self._losses[number, at] += 1
-        tries = self._losses[number, at]
-        inside = worker.shard is not None and 0 <= at < len(worker.shard.items)
-        if not inside and tries >= STARTS:
-            raise BatchError(
-                f"{self._job.folder}: workers are lost over and over ({how}); is there memory for {self._count} of them? "
-                "The same command with fewer --workers goes on from what is finished"
-            )
-        if worker.shard is not None:
-            if inside and tries >= TRIES:
-                worker.skip[at] = f"the process that analyzed it was lost {tries} times ({how}); is it too large, or no text?"
-            self._again.append((worker.shard, worker.skip))
+        if worker.shard is None:
+            self._losses.starting(how)
+            return
+        at = worker.state[0]
+        inside = 0 <= at < len(worker.shard.items)
+        self._losses.working(worker.shard.number, at if inside else None, worker.skip, how)
+        self._again.append((worker.shard, worker.skip))
 
     def _end(self) -> None:
         for worker in self._workers:

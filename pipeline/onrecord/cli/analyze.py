@@ -18,6 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from onrecord.article import ArticleError, Rejected, parse_date, read_articles
 from onrecord.cli.common import EXIT_SOME_REJECTED, errors, letters
 from onrecord.records import Article, RecordError, Statement
+from onrecord.stores import is_url, plain
+
+
+class Engine(StrEnum):
+    """Where a run folder's workers run."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Format(StrEnum):
@@ -34,7 +42,8 @@ def analyze(
         list[str],
         typer.Argument(
             metavar="PATH…",
-            help="Files, folders and globs: .txt, .html, .jsonl, .csv, .parquet, .warc, also .gz and .zst; - for standard input.",
+            help="Files, folders and globs, also as URLs: .txt, .html, .jsonl, .csv, .parquet, .warc, packed as .gz or .zst; "
+            "- for standard input.",
         ),
     ],
     date: Annotated[str | None, typer.Option(help="Date of articles that bring none, YYYY-MM-DD.")] = None,
@@ -49,14 +58,21 @@ def analyze(
     ] = None,
     format: Annotated[Format | None, typer.Option(help="table (default), jsonl, html, or parquet for a run folder.")] = None,
     out: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             help="File to write; may be repeated. Without --format its ending decides, and the table is printed too. "
-            "Without an ending: a run folder, which the same command goes on with when it was stopped."
+            "Without an ending: a run folder, or its URL, which the same command goes on with when it was stopped."
         ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that write a run folder; one a processor by default.")
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where the processes of a run folder run: on this machine, or on a Ray cluster.")
+    ] = Engine.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray cluster; by default RAY_ADDRESS, or the one that this machine is a node of."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False,
     log_json: Annotated[
@@ -79,6 +95,10 @@ def analyze(
 
         onrecord analyze "archive/**/*.jsonl.gz" --out run --workers 4
 
+        onrecord analyze s3://bucket/archive --out s3://bucket/run
+
+        onrecord analyze archive/ --out /shared/run --engine ray --ray-address 10.0.0.1:6379
+
     A run folder holds statements/ and articles/ as Parquet (--format jsonl: as JSON Lines), quarantine.jsonl and
     manifest.json; `onrecord query` asks it.
 
@@ -90,17 +110,24 @@ def analyze(
 
         day = parse_date(date, "--date") if date else None
         overrides = [] if min_confidence is None else [f"min_confidence={min_confidence}"]
-        folder = _run_folder(format, out or [])
+        out = [plain(path) for path in out or ()]
+        folder = _run_folder(format, out)
         if folder is not None:
             from onrecord.cli.runs import analyze_into
 
+            if ray_address is not None and engine is not Engine.ray:
+                raise ArticleError("--ray-address is for --engine ray")
             rows = "jsonl" if format is Format.jsonl else "parquet"
             how = {"config": config, "overrides": overrides, "format": rows, "date": day, "workers": workers}
+            how |= {"engine": engine.value, "ray_address": ray_address}
             analyze_into(folder, paths, quiet=quiet, log_json=log_json, **how)
             return
-        if workers is not None or log_json:
-            raise ArticleError("--workers and --log-json are for run folders: give --out a name without an ending, such as run")
-        outputs = _outputs(format, out or [])
+        if workers is not None or log_json or engine is not Engine.local or ray_address is not None:
+            raise ArticleError(
+                "--workers, --engine, --ray-address and --log-json are for run folders: "
+                "give --out a name without an ending, such as run"
+            )
+        outputs = _outputs(format, out)
         analyzer = Analyzer.load(config, overrides)
         rejected = _analyze(analyzer, paths, day, outputs, quiet)
     if rejected and not quiet:
@@ -109,9 +136,9 @@ def analyze(
         raise typer.Exit(EXIT_SOME_REJECTED)
 
 
-def _run_folder(format: Format | None, out: list[Path]) -> Path | None:
+def _run_folder(format: Format | None, out: list[str]) -> str | None:
     """The run folder that the options ask for: always so for Parquet, else where --out is a folder or has no ending."""
-    folders = [path for path in out if format is Format.parquet or path.is_dir() or not path.suffix]
+    folders = [path for path in out if format is Format.parquet or Path(path).is_dir() or not Path(path).suffix]
     if format in (Format.table, Format.html) or (not folders and format is not Format.parquet):
         return None
     if len(out) != 1:
@@ -119,14 +146,16 @@ def _run_folder(format: Format | None, out: list[Path]) -> Path | None:
     return folders[0]
 
 
-def _outputs(format: Format | None, out: list[Path]) -> list[tuple[Format, Path | None]]:
+def _outputs(format: Format | None, out: list[str]) -> list[tuple[Format, Path | None]]:
     if not out:
         return [(format or Format.table, None)]
+    if behind := [path for path in out if is_url(path)]:
+        raise ArticleError(f"--out {behind[0]}: only a run folder can be behind a URL: give a name without an ending")
     if format is not None:
-        return [(format, path) for path in out]
+        return [(format, Path(path)) for path in out]
     endings = {".jsonl": Format.jsonl, ".html": Format.html, ".htm": Format.html, ".txt": Format.table}
     result: list[tuple[Format, Path | None]] = [(Format.table, None)]
-    for path in out:
+    for path in map(Path, out):
         if path.suffix.lower() not in endings:
             raise ArticleError(f"--out {path}: its ending tells no format; add --format, or end it in .jsonl, .html or .txt")
         result.append((endings[path.suffix.lower()], path))

@@ -18,6 +18,7 @@ from onrecord.config import ConfigError
 from onrecord.corpus import CorpusError
 from onrecord.inference import ModelError
 from onrecord.records import RecordError
+from onrecord.stores import StoreError
 
 EXIT_SOME_REJECTED = 1
 EXIT_CANNOT_START = 2
@@ -25,9 +26,13 @@ EXIT_INTERRUPTED = 130
 
 # Which extra brings what the base install is without.
 _EXTRAS = {
-    "batch": ("backports", "compression", "duckdb", "pyarrow", "warcio"),
+    "batch": ("backports", "compression", "duckdb", "fsspec", "pyarrow", "warcio"),
+    "ray": ("ray",),
     "train": ("datasets", "krippendorff", "matplotlib", "optuna", "scipy", "sklearn", "torch", "transformers", "vaderSentiment"),
 }
+
+# Faults whose text is all that a user needs.
+_LETTERS = (ArticleError, BatchError, ConfigError, CorpusError, ModelError, QueryError, RecordError, StoreError)
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -47,7 +52,17 @@ def letters() -> Iterator[None]:
     """Print a known fault as its own clear text and leave with exit code 2; anything else is a bug and shows."""
     try:
         yield
-    except (ArticleError, BatchError, ConfigError, CorpusError, ModelError, QueryError, RecordError, FileNotFoundError) as error:
+    except (
+        ArticleError,
+        BatchError,
+        ConfigError,
+        CorpusError,
+        ModelError,
+        QueryError,
+        RecordError,
+        StoreError,
+        FileNotFoundError,
+    ) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise typer.Exit(EXIT_CANNOT_START) from error
     except ModuleNotFoundError as error:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +31,7 @@ class QueryFormat(StrEnum):
 
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over the views statements and articles.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `onrecord analyze … --out RUN` wrote.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder that `onrecord analyze … --out RUN` wrote, or its URL.")],
     format: Annotated[QueryFormat, typer.Option(help="table, csv or jsonl.")] = QueryFormat.table,
 ) -> None:
     """Ask a run folder in SQL. The query sees the run and nothing else: no other file, no network.

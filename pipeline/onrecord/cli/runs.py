@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,13 +15,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from onrecord.batch import RunSummary, Status, run_batch
+from onrecord.batch.folder import QUARANTINE
 from onrecord.cli.common import EXIT_SOME_REJECTED, errors
 
 # How often a log for machines, which is kept, says how far a run is [seconds].
 LOG_EVERY = 10.0
 
 
-def analyze_into(out: Path, paths: list[str], *, quiet: bool, log_json: bool, **how: Any) -> None:
+def analyze_into(out: str, paths: list[str], *, quiet: bool, log_json: bool, **how: Any) -> None:
     """Run `run_batch(paths, out, **how)`, show how it goes, and leave with its exit code."""
     with _watching(quiet, log_json) as watch:
         summary = run_batch(paths, out, watch=watch, **how)
@@ -47,7 +47,7 @@ def _letter(summary: RunSummary) -> Iterator[str]:
     )
     if summary.rejected:
         inputs = f"{summary.rejected} input{'s' if summary.rejected > 1 else ''}"
-        yield f"{inputs} rejected; the rest is done. Which and why: {escape(str(summary.folder / 'quarantine.jsonl'))}"
+        yield f"{inputs} rejected; the rest is done. Which and why: {escape(f'{summary.folder}/{QUARANTINE}')}"
 
 
 def _counts(state: RunSummary | Status) -> dict[str, int]:

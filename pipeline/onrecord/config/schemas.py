@@ -225,8 +225,9 @@ class OptimizerConfig(Section):
 class LossConfig(Section):
     """The loss of a head that chooses one of n labels."""
 
-    class_weights: Literal["none", "balanced"] = Field(
-        default="none", title="balanced: a label counts by the inverse of its share in the training data"
+    class_weights: Literal["none", "root", "balanced"] = Field(
+        default="none",
+        title="balanced: a label counts by the inverse of its share in the training data; root: by the root of that",
     )
     focal_gamma: Annotated[float, Field(ge=0)] = Field(
         default=0.0, title="How far examples that are already right count less; 0 is plain cross-entropy [exponent]"
@@ -276,6 +277,16 @@ class _FitConfig(RunConfig):
     data_note: str = Field(default="", title="What the model card says of the training data, such as its licence")
 
 
+class _TaughtConfig(_FitConfig):
+    teachers: tuple[Path, ...] = Field(
+        default=(), title="Model folders of the same task whose mean answer on train is learned from beside the labels"
+    )
+    teacher_share: Fraction = Field(default=0.5, title="How much teachers count; labels count for the rest [share of the loss]")
+    teacher_temperature: Annotated[float, Field(ge=1)] = Field(
+        default=2.0, title="How far the teachers' answers are softened before they are learned [temperature]"
+    )
+
+
 class _TrainConfig(_FitConfig):
     conflict: Annotated[Path, RefersTo("conflict")] = Field(
         default=Path("configs/conflicts/south-caucasus.yaml"), title="Conflict config"
@@ -312,7 +323,7 @@ class ExtractionTrainConfig(_TrainConfig):
         return self
 
 
-class StanceTrainConfig(_TrainConfig):
+class StanceTrainConfig(_TrainConfig, _TaughtConfig):
     """Training of the stance classifier with its attitude heads."""
 
     kind: Literal["train-stance"] = Field(title="What this file is")
@@ -327,14 +338,8 @@ class StanceTrainConfig(_TrainConfig):
         default=0.3, title="Sources whose party is hidden in training, so that words decide [share of sources]"
     )
     toward_weight: Annotated[float, Field(ge=0)] = Field(default=0.5, title="Weight of the attitude loss [factor]")
-    teachers: tuple[Path, ...] = Field(
-        default=(), title="Stance model folders whose mean answer on train is learned from beside the labels"
-    )
-    teacher_share: Fraction = Field(default=0.5, title="How much teachers count; labels count for the rest [share of the loss]")
-    teacher_temperature: Annotated[float, Field(ge=1)] = Field(
-        default=2.0, title="How far the teachers' answers are softened before they are learned [temperature]"
-    )
     loss: LossConfig = Field(default=LossConfig(label_smoothing=0.05), title="The stance loss")
+    toward_loss: LossConfig = Field(default=LossConfig(), title="The attitude loss toward each party")
 
 
 class TargetDataConfig(Section):
@@ -362,7 +367,7 @@ class TargetDataConfig(Section):
         return self
 
 
-class TargetTrainConfig(_FitConfig):
+class TargetTrainConfig(_TaughtConfig):
     """Training of a classifier of texts toward any target, or of whole texts."""
 
     kind: Literal["train-target"] = Field(title="What this file is")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from onrecord.attribution.lexicon import Lexicon
 from onrecord.config import ConflictConfig
@@ -113,20 +112,22 @@ def _polarity(quotes: Sequence[GoldQuote], conflict: ConflictConfig, most: Mappi
 
 
 def _tfidf(learned: Sequence[GoldQuote], labels: Sequence[str], quotes: Sequence[GoldQuote]) -> list[str]:
-    if not quotes:
-        return []
-    model = _classifier(frequent=len(learned) >= 100)
-    model.fit([words(quote) for quote in learned], labels)
-    return [str(label) for label in model.predict([words(quote) for quote in quotes])]
+    return tfidf([words(quote) for quote in learned], labels, [words(quote) for quote in quotes])
 
 
-def _classifier(*, frequent: bool) -> Any:
-    """Words and pairs of words; in a corpus of some size only those of two quotes or more."""
+def tfidf(learned: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Labels for the texts `asked` from words and pairs of words of the `learned` ones: TF-IDF and logistic regression.
+
+    From a hundred texts on, words and pairs count that occur in two or more. `labels` holds at least two different ones.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2 if frequent else 1),
+    if not asked:
+        return []
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2 if len(learned) >= 100 else 1),
         LogisticRegression(max_iter=2000, class_weight="balanced", C=4.0),
     )
+    return [str(label) for label in model.fit(learned, labels).predict(asked)]

@@ -196,6 +196,7 @@ class StanceNet(nn.Module):
     """One encoder; for each piece stance scores, attitude scores, and a weight that says how much it counts for its quote."""
 
     def __init__(self, base: Path, config: StanceTrainConfig, loss: nn.Module, stances: int, targets: int) -> None:
+        """`loss` is called as a `losses.StanceLoss`."""
         super().__init__()
         self.encoder = Encoder(base, TYPES, config.layers)
         self.dropout = nn.Dropout(config.optimizer.dropout)
@@ -204,9 +205,7 @@ class StanceNet(nn.Module):
         self.weight = nn.Linear(self.encoder.width, 1)
         nn.init.zeros_(self.weight.weight)  # all pieces count alike until training says otherwise
         nn.init.zeros_(self.weight.bias)
-        self.targets, self.toward_weight = targets, config.toward_weight
-        self.teacher_share, self.teacher_temperature = config.teacher_share, config.teacher_temperature
-        self.loss = loss
+        self.targets, self.loss = targets, loss
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
         """Stance and attitude scores and weight of each piece: what the exported graph gives."""
@@ -236,18 +235,7 @@ class StanceNet(nn.Module):
         shares = torch.softmax(weight[rows, at].squeeze(-1).masked_fill(places < 0, -1e4), -1).unsqueeze(-1)
         stance = (shares * stance[rows, at]).sum(2)
         toward = (shares * toward[rows, at]).sum(2)
-        flat, attitudes = stance.flatten(0, 1), toward.reshape(-1, len(ATTITUDES))
-        loss = self.loss(flat, stance_labels.flatten())
-        loss = loss + self.toward_weight * nn.functional.cross_entropy(attitudes, toward_labels.flatten(), ignore_index=IGNORE)
-        if taught_stance is not None:
-            taught = self._divergence(flat, taught_stance.flatten(0, 1), stance_labels.flatten() != IGNORE)
-            taught = taught + self.toward_weight * self._divergence(
-                attitudes, taught_toward.reshape(-1, len(ATTITUDES)), toward_labels.flatten() != IGNORE
-            )
-            loss = (1 - self.teacher_share) * loss + self.teacher_share * taught
+        taught = (None, None) if taught_stance is None else (taught_stance.flatten(0, 1), taught_toward.flatten(0, 1))
+        quotes = (stance.flatten(0, 1), toward.view(-1, self.targets, len(ATTITUDES)))
+        loss = self.loss(*quotes, stance_labels.flatten(), toward_labels.flatten(0, 1), *taught)
         return {"loss": loss, "stance": stance}
-
-    def _divergence(self, scores: torch.Tensor, taught: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Kullback-Leibler divergence from the teachers' answers, times T² (Hinton et al. 2015, *Distilling the Knowledge*)."""
-        own = torch.log_softmax(scores[real] / self.teacher_temperature, -1)
-        return nn.functional.kl_div(own, taught[real], reduction="batchmean") * self.teacher_temperature**2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,12 @@ from onrecord.records import UNKNOWN, stable_hash, write_whole
 from onrecord.stance import OUTPUTS as STANCE_OUTPUTS
 from onrecord.stance import StanceClassifier, read_off
 from onrecord.target import OUTPUT as TARGET_OUTPUT
+from onrecord.target import TargetClassifier
 from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import Precision, agreement, export_onnx, fit_temperature
 from onrecord.training.fitting import FitSummary, Progress, Run, fit
-from onrecord.training.losses import LabelLoss
+from onrecord.training.losses import StanceLoss
 from onrecord.training.nets import (
     BIAS_SCALE,
     EXTRACTION_OUTPUTS,
@@ -194,20 +195,21 @@ def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progre
     outputs: tuple[str, ...]
     read: Callable[..., dict[str, np.ndarray]]
     if isinstance(config, TargetTrainConfig):
-        net, settings, examples = train_target(config, data.splits, tokenizer, base, run)
+        models = [_teacher(resolve(path, folder), {"labels": config.labels}) for folder in config.teachers]
+        # Weights that are only read were taught already.
+        asked = [] if read_only else [TargetClassifier(model) for model in models]
+        net, settings, examples = train_target(config, data.splits, tokenizer, base, run, asked)
         settings |= {"train_texts": len(data.splits["train"])}
         outputs, read, gold = (TARGET_OUTPUT,), read_label, {TARGET_OUTPUT: "label"}
     else:
         conflict = load(resolve(path, config.conflict), ConflictConfig)
+        models = []
         train_one: Callable[..., Any] = _train_extraction
-        teachers: list[StanceClassifier] = []
         if isinstance(config, StanceTrainConfig):
-            teachers = [_teacher(resolve(path, folder), conflict) for folder in config.teachers]
-            # Weights that are only read were taught already.
-            train_one = partial(_train_stance, teachers=[] if read_only else teachers)
+            answers = {"stances": conflict.stance_labels, "targets": conflict.targets}
+            models = [_teacher(resolve(path, folder), answers) for folder in config.teachers]
+            train_one = partial(_train_stance, teachers=[] if read_only else [StanceClassifier(m) for m in models])
         net, settings, examples = train_one(config, conflict, data.splits, tokenizer, base, run)
-        if teachers:
-            settings |= {"teachers": [teacher.model.name for teacher in teachers]}
         settings |= {
             "conflict": conflict.name,
             "train_articles": len(data.splits["train"]),
@@ -218,6 +220,8 @@ def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progre
         if isinstance(config, ExtractionTrainConfig):
             outputs, gold = EXTRACTION_OUTPUTS, {}
             read = partial(_read_pieces, parties=len(settings["party_labels"]))
+    if models:
+        settings |= {"teachers": [model.name for model in models]}
     summary = run.summary()
     if summary is None:
         raise TrainingError(f"{run.folder}: fitting left no summary; train again with the same command")
@@ -359,8 +363,10 @@ def _train_stance(
         "dev": stance_examples(splits["dev"], tokenizer, config, conflict),
     }
     labels = conflict.stance_labels
-    gold = [label for example in examples["train"] for label in example["stance_labels"]]
-    net = StanceNet(base, config, LabelLoss(config.loss, gold, labels), len(labels), len(conflict.targets))
+    gold = [
+        pair for example in examples["train"] for pair in zip(example["stance_labels"], example["toward_labels"], strict=True)
+    ]
+    net = StanceNet(base, config, StanceLoss(config, gold, labels, conflict.targets), len(labels), len(conflict.targets))
 
     def metrics(prediction: Any) -> dict[str, float]:
         gold, _, divergent = prediction.label_ids
@@ -394,16 +400,16 @@ def _train_stance(
     return net, settings, examples["dev"]
 
 
-def _teacher(folder: Path, conflict: ConflictConfig) -> StanceClassifier:
+def _teacher(folder: Path, answers: Mapping[str, Sequence[str]]) -> Model:
+    """The model in `folder`, once it is sure that it answers with the labels of `answers`."""
     model = load_model(folder, threads=2)
-    wanted = {"stances": conflict.stance_labels, "targets": conflict.targets}
-    for name, labels in wanted.items():
+    for name, labels in answers.items():
         if tuple(model.settings.get(name, ())) != tuple(labels):
             raise TrainingError(
-                f"teachers: {folder} answers with the {name} {model.settings.get(name)}, and the conflict has {list(labels)}; "
-                "name a stance model of this conflict"
+                f"teachers: {folder} answers with the {name} {model.settings.get(name)}, and this config has {list(labels)}; "
+                "name a model of this task with these labels"
             )
-    return StanceClassifier(model)
+    return model
 
 
 def _source_parties(conflict: ConflictConfig) -> tuple[str, ...]:

@@ -14,21 +14,32 @@ from torch import nn
 from onrecord.benchmarks import target_score
 from onrecord.config import TargetTrainConfig
 from onrecord.corpus.labelled import LabelledText
-from onrecord.inference import special_id, tokenize
-from onrecord.target import OUTPUT, TEXT, TYPES, TargetView
+from onrecord.inference import softmax, special_id, tokenize
+from onrecord.target import OUTPUT, TEXT, TYPES, TargetClassifier, TargetView
 from onrecord.training.examples import collate_ids
 from onrecord.training.fitting import Run, fit
-from onrecord.training.losses import LabelLoss
+from onrecord.training.losses import LabelLoss, divergence
 from onrecord.training.nets import Encoder
 
+TAUGHT = "taught"  # what teachers answered, beside the label
 
-def target_examples(rows: Sequence[LabelledText], tokenizer: Tokenizer, config: TargetTrainConfig) -> list[dict[str, Any]]:
-    """One example a labelled text: the row that the classifier sees at run time, its label, and its topic as a number."""
+
+def target_examples(
+    rows: Sequence[LabelledText],
+    tokenizer: Tokenizer,
+    config: TargetTrainConfig,
+    topics: Sequence[str],
+    teachers: Sequence[TargetClassifier] = (),
+) -> list[dict[str, Any]]:
+    """One example a labelled text: the row that the classifier sees at run time, its label, and its topic's place in `topics`.
+
+    With `teachers`, each text also has the mean of their softened answers.
+    """
     view = TargetView(config.max_tokens)
+    answers = [list(teacher.scores(row.item for row in rows)) for teacher in teachers]
     cls, sep = special_id(tokenizer, "[CLS]"), special_id(tokenizer, "[SEP]")
-    topics = {topic: number for number, topic in enumerate(sorted({row.topic for row in rows}))}
     examples = []
-    for labelled in rows:
+    for number, labelled in enumerate(rows):
         words = tokenize(tokenizer, labelled.item.target) if labelled.item.target else None
         row = view.row(tokenize(tokenizer, labelled.item.text), labelled.item, words, cls, sep)
         examples.append(
@@ -36,10 +47,13 @@ def target_examples(rows: Sequence[LabelledText], tokenizer: Tokenizer, config: 
                 "input_ids": row.ids.tolist(),
                 "token_type_ids": row.types.tolist(),
                 "label": config.labels.index(labelled.label),
-                "topic": topics[labelled.topic],
+                "topic": topics.index(labelled.topic),
                 "length": len(row.ids),
             }
         )
+        if teachers:
+            softened = [softmax(scores[number], config.teacher_temperature) for scores in answers]
+            examples[-1][TAUGHT] = np.mean(softened, axis=0).tolist()
     return examples
 
 
@@ -48,6 +62,8 @@ def collate_target(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     batch = collate_ids(examples, max(len(example["input_ids"]) for example in examples))
     batch["label"] = torch.tensor([example["label"] for example in examples])
     batch["topic"] = torch.tensor([example["topic"] for example in examples])
+    if TAUGHT in examples[0]:
+        batch[TAUGHT] = torch.tensor([example[TAUGHT] for example in examples])
     return batch
 
 
@@ -60,6 +76,8 @@ class TargetNet(nn.Module):
         self.dropout = nn.Dropout(config.optimizer.dropout)
         self.label = nn.Linear(self.encoder.width * 3, len(config.labels))
         self.loss = loss
+        self._by_topic = config.score_per_target
+        self._share, self._temperature = config.teacher_share, config.teacher_temperature
 
     def scores(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[torch.Tensor, ...]:
         """Label scores of each row: what the exported graph gives."""
@@ -73,19 +91,34 @@ class TargetNet(nn.Module):
         return (self.label(self.dropout(torch.cat([hidden[:, 0], *means], dim=-1))),)
 
     def forward(
-        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, label: Any, topic: Any = None
+        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, label: Any, topic: Any = None, taught: Any = None
     ) -> dict[str, torch.Tensor]:
-        """Loss and scores; `topic` only rides along to the metrics."""
+        """Loss and scores; `topic` rides along to the metrics too, `taught` is the teachers' softened probabilities."""
         (scores,) = self.scores(input_ids, attention_mask, token_type_ids)
-        return {"loss": self.loss(scores, label), "scores": scores}
+        loss = self.loss(scores, label, topic if self._by_topic else None)
+        if taught is not None:
+            loss = (1 - self._share) * loss + self._share * divergence(scores, taught, self._temperature)
+        return {"loss": loss, "scores": scores}
 
 
 def train_target(
-    config: TargetTrainConfig, splits: dict[str, list[LabelledText]], tokenizer: Tokenizer, base: Path, run: Run
+    config: TargetTrainConfig,
+    splits: dict[str, list[LabelledText]],
+    tokenizer: Tokenizer,
+    base: Path,
+    run: Run,
+    teachers: Sequence[TargetClassifier],
 ) -> tuple[nn.Module, dict[str, Any], list[dict[str, Any]]]:
     """Fit the net; gives it with the settings that the classifier reads and the dev examples."""
-    examples = {name: target_examples(rows, tokenizer, config) for name, rows in splits.items()}
-    loss = LabelLoss(config.loss, [example["label"] for example in examples["train"]], config.labels)
+    topics = sorted({row.topic for rows in splits.values() for row in rows})
+    examples = {
+        "train": target_examples(splits["train"], tokenizer, config, topics, teachers),
+        "dev": target_examples(splits["dev"], tokenizer, config, topics),
+    }
+    gold = [example["label"] for example in examples["train"]]
+    # Where each target is scored for itself, a label that is rare toward one target counts more there.
+    of_topic = [example["topic"] for example in examples["train"]] if config.score_per_target else None
+    loss = LabelLoss(config.loss, gold, config.labels, groups=of_topic, group_count=len(topics))
     net = TargetNet(base, config, loss)
     fit(net, examples["train"], examples["dev"], collate_target, _metrics(config), ["label", "topic"], config.optimizer, run)
     settings = {"labels": list(config.labels), "max_tokens": config.max_tokens, "temperature": {OUTPUT: 1.0}}

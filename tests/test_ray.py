@@ -1,0 +1,240 @@
+"""The Ray engine: the rows of the local one, also when a node is lost, an article ends its worker, or the run is killed.
+
+A cluster of two nodes with a processor each is started here, once for all tests.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from onrecord.batch import BatchError, run_batch
+from onrecord.cli import app
+from onrecord.config import resource_root
+
+ray = pytest.importorskip("ray", reason="needs the extra: pip install 'onrecord[ray]'")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+from onrecord.batch import cluster as engine  # noqa: E402  # after the skip
+
+ROOT = resource_root()
+TEXT = (
+    "Armenian Foreign Minister Samvel Tadoyan said on Monday that the talks would go on for {} days in Moscow. "
+    "Baku insisted that in talk {} Armenia must recognise its territorial integrity."
+)
+ARTICLES, SHARD = 60, 4
+# A node that does not answer is given up after this, and not after Ray's usual half minute.
+HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # The nodes can't import this file, whose workers they are sent.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    started = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
+    started.add_node(num_cpus=1)
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+@pytest.fixture
+def second_node(cluster):
+    """A node that a test may kill; another stands in for it after."""
+    (node,) = cluster.worker_nodes
+    yield node
+    if node not in cluster.worker_nodes:
+        cluster.add_node(num_cpus=1)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "configs/small.yaml"
+    path.parent.mkdir()
+    lines = ("kind: analyze", f"extends: {ROOT}/configs/analyze/default.yaml", f"shard_articles: {SHARD}")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pile(tmp_path_factory):
+    """Sixty articles: lines, one of them no article, and one file that is an article itself."""
+    folder = tmp_path_factory.mktemp("pile")
+    lines = [json.dumps({"text": TEXT.format(n, n + 1), "date": "2021-11-08", "outlet": "Wire"}) for n in range(ARTICLES - 1)]
+    lines[10] = "{broken"
+    (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "b.txt").write_text(TEXT.format(90, 91), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(pile, config, tmp_path_factory):
+    """What the local engine makes of the pile."""
+    out = tmp_path_factory.mktemp("local") / "run"
+    assert run_batch([str(pile)], out, config=config, workers=1).articles == ARTICLES
+    return rows(out)
+
+
+def rows(run):
+    """All rows of a run in their order, and its quarantine; how long an article took is nothing to compare."""
+    found = {"quarantine": (run / "quarantine.jsonl").read_text(encoding="utf-8")}
+    for room in ("statements", "articles"):
+        records = [record for part in sorted((run / room).iterdir()) for record in pq.read_table(part).to_pylist()]
+        found[room] = [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    return found
+
+
+def run(pile, out, config, cluster, **more):
+    return run_batch([str(pile)], out, config=config, engine="ray", ray_address=cluster.address, **more)
+
+
+def shards(out):
+    return len(list(out.glob("shards/*.json")))
+
+
+def test_rows_are_those_of_the_local_engine(pile, config, cluster, local, tmp_path):
+    seen = []
+    summary = run(pile, tmp_path / "run", config, cluster, watch=seen.append)
+    assert (summary.articles, summary.rejected, summary.resumed) == (ARTICLES, 1, 0)
+    assert rows(tmp_path / "run") == local and seen[-1].articles == ARTICLES and seen[-1].workers_lost == 0
+    assert not list(tmp_path.rglob(".*.part"))
+    # The local engine goes on where Ray's was, and finds nothing left to do.
+    assert run_batch([str(pile)], tmp_path / "run", config=config).resumed == ARTICLES
+
+
+def test_inputs_and_run_behind_urls(pile, config, cluster, local, tmp_path):
+    url = f"fsspec+file://{tmp_path}/run"
+    summary = run_batch([f"fsspec+file://{pile}"], url, config=config, engine="ray", ray_address=cluster.address)
+    assert (summary.articles, summary.rejected) == (ARTICLES, 1)
+    found = rows(tmp_path / "run")
+    assert found["statements"] == local["statements"]
+    assert [row["hash"] for row in found["articles"]] == [row["hash"] for row in local["articles"]]
+
+
+def test_a_node_that_is_killed_loses_nothing(pile, config, cluster, second_node, local, tmp_path):
+    seen = []
+
+    def kill(status):
+        seen.append(status)
+        if status.articles >= 2 * SHARD and second_node in cluster.worker_nodes:
+            cluster.remove_node(second_node, allow_graceful=False)
+
+    summary = run(pile, tmp_path / "run", config, cluster, watch=kill)
+    assert second_node not in cluster.worker_nodes and seen[-1].workers_lost >= 1
+    assert summary.articles == ARTICLES and rows(tmp_path / "run") == local
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_a_killed_run_goes_on_to_the_same_rows(pile, config, cluster, local, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "onrecord", "analyze", pile, "--out", out, "--config", config, "--quiet"]
+    process = subprocess.Popen([*command, "--engine", "ray", "--ray-address", cluster.address], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and shards(out) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 2 <= shards(out) < ARTICLES / SHARD
+    summary = run(pile, out, config, cluster)
+    assert 0 < summary.resumed < ARTICLES and rows(out) == local
+
+
+class _Fatal(engine._Worker):
+    """A worker whose process ends in an article, as when memory runs out in it."""
+
+    def load(self):
+        from onrecord import Analyzer
+
+        analyze = Analyzer.analyze
+        Analyzer.analyze = lambda analyzer, article: os._exit(9) if article.id == "fatal" else analyze(analyzer, article)
+        return super().load()
+
+
+def test_an_article_that_ends_every_worker_is_rejected(config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Fatal)
+    lines = [json.dumps({"text": TEXT.format(n, n + 1), "id": "fatal" if n == 1 else str(n)}) for n in range(6)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    summary = run(tmp_path / "in.jsonl", tmp_path / "run", config, cluster)
+    assert (summary.articles, summary.rejected) == (6, 1)
+    (line,) = (tmp_path / "run/quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert "in.jsonl:2: the process that analyzed it was lost 2 times" in line
+
+
+class _Unready(engine._Worker):
+    """A worker that is lost before it has loaded anything."""
+
+    def load(self):
+        os._exit(9)
+
+
+def test_workers_that_never_start_end_the_run(pile, config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Unready)
+    with pytest.raises(BatchError, match="lost over and over"):
+        run(pile, tmp_path / "run", config, cluster)
+
+
+class _Strange(engine._Worker):
+    """A worker of a machine that lacks what this one has installed."""
+
+    def __init__(self, job):
+        importlib.import_module("onrecord.not_installed")
+
+
+def test_why_no_worker_starts_is_told(pile, config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Strange)
+    with pytest.raises(BatchError, match="No module named 'onrecord"):
+        run(pile, tmp_path / "run", config, cluster)
+
+
+class _Elsewhere(engine._Worker):
+    """A worker of a machine that has another release, or does not see the run's folder."""
+
+    def load(self):
+        if self._job.folder.name == "hidden":
+            self._job = dataclasses.replace(self._job, folder=Path("/nowhere"))
+        import onrecord.batch.fingerprint as fingerprint
+
+        fingerprint.__version__ = "9.9"
+        return super().load()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("hidden", "does not see this folder; put the run where all"),
+        ("run", "versions: `onrecord` was .*, now '9.9'. Install the"),
+    ],
+)
+def test_a_node_whose_rows_would_be_others_is_refused(name, reason, pile, config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Elsewhere)
+    with pytest.raises(BatchError, match=reason):
+        run(pile, tmp_path / name, config, cluster)
+
+
+def test_a_missing_extra_and_idle_options_are_letters(pile, tmp_path, monkeypatch):
+    def invoke(*more):
+        return CliRunner().invoke(app, ["analyze", str(pile), "--out", str(tmp_path / "run"), *more])
+
+    result = invoke("--ray-address", "10.0.0.1:6379")
+    assert result.exit_code == 2 and "--ray-address is for --engine ray" in result.stderr
+    # Nobody listens there.
+    result = invoke("--engine", "ray", "--ray-address", "127.0.0.1:9")
+    assert result.exit_code == 2 and "no Ray cluster at 127.0.0.1:9" in result.stderr
+    shutil.rmtree(tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "onrecord.batch.cluster")
+    result = invoke("--engine", "ray")
+    assert result.exit_code == 2 and "needs the package ray: pip install 'onrecord[ray]'" in result.stderr
+    assert not (tmp_path / "run").exists()
