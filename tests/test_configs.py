@@ -308,6 +308,12 @@ def test_editors_accept_what_ships_and_mark_what_is_misspelt(path):
     jsonschema.validate(data, schema)
     with pytest.raises(jsonschema.ValidationError, match="knid"):
         jsonschema.validate({**data, "knid": 1}, schema)
+    if kind.startswith("train"):
+        # Only a config that extends another may leave out what it must have.
+        needed = {name: value for name, value in data.items() if name not in ("output", "extends")}
+        with pytest.raises(jsonschema.ValidationError, match="output"):
+            jsonschema.validate(needed, schema)
+        jsonschema.validate({**needed, "extends": "configs/train/stance.yaml"}, schema)
 
 
 # The commands

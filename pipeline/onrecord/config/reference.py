@@ -54,13 +54,16 @@ def json_schema(kind: str) -> dict[str, Any]:
             f"{kind}: no such kind of config.{f' Did you mean {near[0]}?' if near else ''} One of {', '.join(SCHEMAS)}."
         )
     schema = SCHEMAS[kind].model_json_schema(by_alias=True)
+    needed = schema.pop("required", [])
+    # What a config extends may bring what it must have.
+    schema |= {"required": ["kind"], "if": {"not": {"required": ["extends"]}}, "then": {"required": needed}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"onrecord {kind} config"}
 
 
 def settings(kind: str) -> list[Setting]:
     """All settings of a kind of config, those of sections with dotted names."""
     schema = json_schema(kind)
-    return list(_settings(schema, schema.get("$defs", {}), ""))
+    return list(_settings(schema | schema["then"], schema.get("$defs", {}), ""))
 
 
 def reference_markdown() -> str:
