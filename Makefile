@@ -63,6 +63,7 @@ benchmarks: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-mpnet.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz base=out/bases/all-mpnet-base-v2
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
 	$(DEV)/onrecord benchmark configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz --out docs/benchmarks/tweeteval-stance
+	$(DEV)/onrecord train configs/benchmarks/polnear-first.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz
 	$(DEV)/onrecord train configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz
 	$(DEV)/onrecord benchmark configs/benchmarks/polnear.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz --out docs/benchmarks/polnear
 	$(DEV)/python docs/make_benchmarks.py

@@ -35,12 +35,17 @@ def page() -> str:
         verdict = f"Below the aim: {', '.join(below)}." if below else "Every aim is met."
         config = f"configs/benchmarks/{name}.yaml"
         taught = result["trained"].get("teachers", [])
-        first = f"onrecord train configs/benchmarks/{name}-mpnet.yaml {data}\n" if taught else ""
+        # What a config goes on from, or learns from, is trained first.
+        before = [
+            path.name for end in ("first", "mpnet") for path in [ROOT / f"configs/benchmarks/{name}-{end}.yaml"] if path.is_file()
+        ]
+        first = "".join(f"onrecord train configs/benchmarks/{config_name} {data}\n" for config_name in before)
+        base = result["trained"]["base"] + (f", taught by {taught[0]}" if taught else "")
         parts.append(
             f"## {result['benchmark']}\n\n"
             f"```\n{first}onrecord train {config} {data}\nonrecord benchmark {config} {data} --out docs/benchmarks/{name}\n```\n\n"
             f"{(folder / 'report.md').read_text(encoding='utf-8')}\n"
-            f"Base {result['trained']['base']}{f', taught by {taught[0]}' if taught else ''}, {fit['steps']} of {fit['planned_steps']} steps, "
+            f"Base {base}, {fit['steps']} of {fit['planned_steps']} steps, "
             f"{fit['tokens_per_second']:.0f} tokens a second. {verdict}\n"
         )
     if missing:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from onrecord.cli import app
 from onrecord.config import LossConfig, OptimizerConfig, StanceTrainConfig
 from onrecord.inference import load_model
 from onrecord.training import TrainingError, export_run, train
-from onrecord.training.fitting import WHOLE, Run, _mixed, _stalled, _Trainer
+from onrecord.training.fitting import WHOLE, Run, _best, _mixed, _stalled, _take_over, _Trainer
 from onrecord.training.losses import LabelLoss, StanceLoss, divergence
 from onrecord.training.run import fit_run, load_training, read_data
 
@@ -152,6 +153,43 @@ def test_frozen_layers_keep_the_base(target_project, tmp_path, tiny_base):
     assert moved["encoder.layer.1.output.dense.weight"]
     with pytest.raises(TrainingError, match=r"frozen_layers is 3, but the net has 2"):
         train(copied(target_project, tmp_path / "q", frozen_layers=3))
+
+
+def test_a_run_goes_on_from_another(target_project, whole, tmp_path):
+    first = whole[0].parents[2] / "out/train/target"
+    path = copied(target_project, tmp_path / "p", epochs=1, learning_rate=1e-12, head_learning_rate=1e-12, weight_decay=0.0)
+
+    def fitted_from(start, name, *overrides):
+        config = load_training(path, (f"start={start}", *overrides))
+        fit_run(path, config, name, read_data(path, config))
+        return load_file(_best(Run(path.parents[2] / "out/train" / name)) / "model.safetensors")
+
+    # At a rate of nothing it stays what it started from.
+    own = fitted_from(first, "second")
+    kept = load_file(_best(Run(first)) / "model.safetensors")
+    assert all(torch.allclose(own[name], value, atol=1e-5) for name, value in kept.items())
+    with pytest.raises(TrainingError, match="no whole checkpoint"):
+        fitted_from(tmp_path / "none", "third")
+    fitted_from(first, "flat", "layers=1")
+    with pytest.raises(TrainingError, match=r"has another base than this config \(encoder\.model\.encoder\.layer\.1"):
+        fitted_from(path.parents[2] / "out/train/flat", "fourth")
+
+
+def test_heads_of_other_labels_start_anew(tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self, labels):
+            super().__init__()
+            self.encoder, self.label = torch.nn.Linear(2, 2), torch.nn.Linear(2, labels)
+
+    old, new = Net(2), Net(3)
+    folder = tmp_path / "checkpoint-1"
+    folder.mkdir()
+    save_file(old.state_dict(), folder / "model.safetensors")
+    (folder / WHOLE).write_text("{}", encoding="utf-8")
+    (folder / "trainer_state.json").write_text('{"best_global_step": 1}', encoding="utf-8")
+    before = new.label.weight.clone()
+    _take_over(new, Run(tmp_path))
+    assert torch.equal(new.encoder.weight, old.encoder.weight) and torch.equal(new.label.weight, before)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(target_project, tmp_path, monkeypatch):

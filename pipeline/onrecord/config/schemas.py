@@ -270,6 +270,10 @@ class _FitConfig(RunConfig):
         default=None, title="How much of the base to keep, from below; all by default [layers]"
     )
     output: Path = Field(title="Model folder to write")
+    start: Path | None = Field(
+        default=None,
+        title="Another run's folder of checkpoints, whose best weights are gone on from where they fit; the base's by default",
+    )
     checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
     optimizer: OptimizerConfig = Field(default=OptimizerConfig(), title="How the model is fitted")
     search: dict[str, SearchSpace] = Field(default={}, title="Setting, with dots, and the values that `tune` tries")

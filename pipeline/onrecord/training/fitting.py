@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from safetensors import SafetensorError
-from safetensors.torch import load_model
+from safetensors.torch import load_file, load_model
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
@@ -61,11 +61,12 @@ class FitSummary:
 
 @dataclass(frozen=True)
 class Run:
-    """A training's folder of checkpoints, who watches it, and whether it is only to be read, not trained on."""
+    """A training's folder of checkpoints, who watches it, whether it is only to be read, and the run that it goes on from."""
 
     folder: Path
     watch: Callable[[Progress], None] | None = None
     read_only: bool = False
+    start: Run | None = None
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, oldest first; half-written ones are left out."""
@@ -105,8 +106,8 @@ def fit(
         run: Where checkpoints lie; after fitting it holds the summary too.
 
     Raises:
-        TrainingError: when the loss is not a number, the disk is full, a tracker is not installed, or `run` is
-            read-only and holds no whole checkpoint.
+        TrainingError: when the loss is not a number, the disk is full, a tracker is not installed, `run` is
+            read-only and holds no whole checkpoint, or what it starts from holds none or one of another base.
         KeyboardInterrupt: after Ctrl-C, once the current step is saved.
     """
     for half in set(run.folder.glob("checkpoint-*")) - set(run.checkpoints()):
@@ -118,6 +119,8 @@ def fit(
     trainer = _trainer(net, train, dev, collate, metrics, labels, settings, run)
     checkpoints = run.checkpoints()
     newest = checkpoints[-1] if checkpoints else None
+    if newest is None and run.start is not None:
+        _take_over(net, run.start)
     if newest is None or not _stalled(_state(newest)["log_history"], settings.patience):
         with _saving_on_interrupt(trainer):
             try:
@@ -344,16 +347,22 @@ def _state(checkpoint: Path) -> dict[str, Any]:
 
 
 def _load_best(net: nn.Module, run: Run) -> nn.Module:
-    """Load the weights of the best epoch, or of the newest checkpoint where no epoch is whole yet."""
+    """Load the run's best weights into `net`."""
+    best = _best(run)
+    load_model(net, best / "model.safetensors")
+    if run.summary() is None:
+        newest = _state(run.checkpoints()[-1])
+        run.write_summary(FitSummary(newest["global_step"], newest["max_steps"], newest["best_metric"], 0.0, False))
+    return net.eval()
+
+
+def _best(run: Run) -> Path:
+    """The checkpoint of the best epoch, or the newest one where no epoch is whole yet."""
     checkpoints = run.checkpoints()
     if not checkpoints:
         raise TrainingError(f"{run.folder}: no whole checkpoint to take weights from; train first")
-    newest = _state(checkpoints[-1])
-    best = run.folder / f"checkpoint-{newest['best_global_step']}"
-    load_model(net, best / "model.safetensors" if best in checkpoints else checkpoints[-1] / "model.safetensors")
-    if run.summary() is None:
-        run.write_summary(FitSummary(newest["global_step"], newest["max_steps"], newest["best_metric"], 0.0, False))
-    return net.eval()
+    best = run.folder / f"checkpoint-{_state(checkpoints[-1])['best_global_step']}"
+    return best if best in checkpoints else checkpoints[-1]
 
 
 def _freeze(net: nn.Module, layers: int) -> None:
@@ -367,6 +376,19 @@ def _freeze(net: nn.Module, layers: int) -> None:
     frozen = [model.embeddings.word_embeddings, model.embeddings.position_embeddings, *model.encoder.layer[:layers]]
     for module in frozen:
         module.requires_grad_(False)
+
+
+def _take_over(net: nn.Module, start: Run) -> None:
+    """Give `net` the best weights of another run; heads of other labels, which have another shape, start anew."""
+    own = net.state_dict()
+    kept = load_file(_best(start) / "model.safetensors")
+    fitting = {name: value for name, value in kept.items() if name in own and own[name].shape == value.shape}
+    strange = [name for name in own if name.startswith("encoder.") and name not in fitting]
+    if strange:
+        raise TrainingError(
+            f"start: {start.folder} has another base than this config ({strange[0]} differs); set `base` and `layers` to its own"
+        )
+    net.load_state_dict(own | fitting)
 
 
 def _tracker(name: str, folder: Path) -> list[str]:

@@ -189,7 +189,8 @@ def _fit(path: Path, config: Any, name: str, data: Data, watch: Callable[[Progre
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    run = Run(resolve(path, config.checkpoints) / name, watch, read_only)
+    start = Run(resolve(path, config.start)) if config.start else None
+    run = Run(resolve(path, config.checkpoints) / name, watch, read_only, start)
     _claim(run, {"config": config.model_dump(mode="json", exclude={"search", "benchmark"}), "corpus": data.digest}, path)
     net: nn.Module
     outputs: tuple[str, ...]
