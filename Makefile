@@ -23,6 +23,7 @@ check: .venv-dev/ready
 	$(DEV)/onrecord config check configs data/registry
 
 models: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
+	$(DEV)/onrecord train configs/train/extraction-first.yaml
 	$(DEV)/onrecord train configs/train/extraction.yaml
 	$(DEV)/onrecord train configs/train/stance.yaml
 	$(DEV)/onrecord train configs/train/stance-mpnet.yaml base=out/bases/all-mpnet-base-v2
