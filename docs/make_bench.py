@@ -212,7 +212,6 @@ def plain_nets(models: dict[str, Model]) -> dict[str, Any]:
     # It warns of weights of the base that our nets leave out.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_num_threads(1)
     nets: dict[str, Any] = {}
     for name, kind in (("extraction", ExtractionTrainConfig), ("stance", StanceTrainConfig)):
         settings = models[name].settings
@@ -232,15 +231,21 @@ def plain_seconds(net: Any, rows: Sequence[Row], budget: int | None) -> float:
     import torch
 
     batches = [[row] for row in rows] if budget is None else list(_batches(sorted(rows, key=lambda row: len(row.ids)), budget))
-    start = time.perf_counter()
-    with torch.inference_mode():
-        for batch in batches:
-            longest = max(len(row.ids) for row in batch)
-            ids, types, mask = (np.zeros((len(batch), longest), dtype=np.int64) for _ in range(3))
-            for index, row in enumerate(batch):
-                ids[index, : len(row.ids)], types[index, : len(row.ids)], mask[index, : len(row.ids)] = row.ids, row.types, 1
-            net.scores(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types))
-    return time.perf_counter() - start
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        start = time.perf_counter()
+        with torch.inference_mode():
+            for batch in batches:
+                longest = max(len(row.ids) for row in batch)
+                ids, types, mask = (np.zeros((len(batch), longest), dtype=np.int64) for _ in range(3))
+                for index, row in enumerate(batch):
+                    ids[index, : len(row.ids)], types[index, : len(row.ids)], mask[index, : len(row.ids)] = row.ids, row.types, 1
+                net.scores(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types))
+        return time.perf_counter() - start
+    finally:
+        # Threads are the whole process's.
+        torch.set_num_threads(threads)
 
 
 def _batches(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:

@@ -193,7 +193,7 @@ def test_heads_of_other_labels_start_anew(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(target_project, tmp_path, monkeypatch):
-    monkeypatch.setattr(LabelLoss, "forward", lambda self, scores, gold: scores.sum() * float("nan"))
+    monkeypatch.setattr(LabelLoss, "forward", lambda self, scores, *labels: scores.sum() * float("nan"))
     path = copied(target_project, tmp_path / "p")
     result = CliRunner().invoke(app, ["train", str(path)])
     assert result.exit_code == 2 and "the loss of step 1 is nan" in result.stderr and "learning_rate" in result.stderr

@@ -118,7 +118,7 @@ def test_extraction_learns_from_brat_and_is_scored(tmp_path, tiny_base):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(text, encoding="utf-8")
     settings = yaml.safe_load((ROOT / "configs/benchmarks/polnear.yaml").read_text(encoding="utf-8"))
-    settings |= {"base": str(tiny_base), "window_tokens": 64, "overlap_tokens": 16, "dev_share": 0.4}
+    settings |= {"base": str(tiny_base), "start": None, "window_tokens": 64, "overlap_tokens": 16, "dev_share": 0.4}
     settings |= {"conflict": str(ROOT / "configs/conflicts/south-caucasus.yaml"), "optimizer": {"epochs": 1, "precision": "fp32"}}
     path = tmp_path / "configs/polnear.yaml"
     path.parent.mkdir()
