@@ -54,12 +54,10 @@ test-report: .venv-dev/ready
 
 # Wants a quiet machine. How far memory goes: $(DEV)/python docs/make_bench.py --articles 100000
 bench: .venv-dev/ready
-	$(DEV)/python docs/make_bench.py
+	$(DEV)/python docs/make_bench.py --limit 40
 
 # Trains and scores on public data sets, which are not shipped: make benchmarks BENCHMARKS=FOLDER
 benchmarks: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
-	$(DEV)/onrecord train configs/benchmarks/newsmtsc-short.yaml data.path=$(BENCHMARKS)
-	$(DEV)/onrecord train configs/benchmarks/newsmtsc-long.yaml data.path=$(BENCHMARKS)
 	$(DEV)/onrecord train configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS)
 	$(DEV)/onrecord benchmark configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS) --out docs/benchmarks/newsmtsc
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-mpnet.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz base=out/bases/all-mpnet-base-v2
