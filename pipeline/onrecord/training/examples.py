@@ -157,12 +157,15 @@ def _taught(
         return {}
     read = [teacher.scores(gold.article.text, gold.quotes, parties) for teacher in teachers]
     return {
-        name: [
-            np.mean([softmax(scores[number][index], temperature) for scores in read], axis=0).tolist()
-            for number in range(len(gold.quotes))
-        ]
+        name: [softened_mean([scores[number][index] for scores in read], temperature) for number in range(len(gold.quotes))]
         for index, name in enumerate(TAUGHT)
     }
+
+
+def softened_mean(scores: Sequence[np.ndarray], temperature: float) -> list[Any]:
+    """The mean of several models' probabilities for one example, each softened by `temperature`; in the shape of the scores."""
+    mean: list[Any] = np.mean([softmax(one, temperature) for one in scores], axis=0).tolist()
+    return mean
 
 
 def toward_labels(quote: GoldQuote, targets: Sequence[str]) -> list[int]:

@@ -14,9 +14,9 @@ from torch import nn
 from onrecord.benchmarks import target_score
 from onrecord.config import TargetTrainConfig
 from onrecord.corpus.labelled import LabelledText
-from onrecord.inference import softmax, special_id, tokenize
+from onrecord.inference import special_id, tokenize
 from onrecord.target import OUTPUT, TEXT, TYPES, TargetClassifier, TargetView
-from onrecord.training.examples import collate_ids
+from onrecord.training.examples import collate_ids, softened_mean
 from onrecord.training.fitting import Run, fit
 from onrecord.training.losses import LabelLoss, divergence
 from onrecord.training.nets import Encoder
@@ -52,8 +52,7 @@ def target_examples(
             }
         )
         if teachers:
-            softened = [softmax(scores[number], config.teacher_temperature) for scores in answers]
-            examples[-1][TAUGHT] = np.mean(softened, axis=0).tolist()
+            examples[-1][TAUGHT] = softened_mean([scores[number] for scores in answers], config.teacher_temperature)
     return examples
 
 
