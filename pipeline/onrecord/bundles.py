@@ -62,4 +62,4 @@ def verify(folder: Path) -> str:
     Raises:
         ModelError: naming the file that is missing, damaged or of another format.
     """
-    return read_folder(folder)[1]
+    return read_folder(folder)[1]["model.onnx"]

@@ -56,11 +56,11 @@ class Model:
 
     def __init__(self, folder: Path, threads: int) -> None:
         self.folder = folder
-        self.settings, checksum = read_folder(folder)
-        self.name = f"{self.settings['name']}@{checksum[:12]}"
+        self.settings, sums = read_folder(folder)
+        self.name = f"{self.settings['name']}@{sums['model.onnx'][:12]}"
+        self.tokenizer_hash = sums["tokenizer.json"]
         self.card = (folder / "card.md").read_text(encoding="utf-8")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer_hash = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         options = ort.SessionOptions()
@@ -187,8 +187,8 @@ def write_checksums(folder: Path) -> None:
     (folder / "checksums.json").write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], str]:
-    """Settings of a model folder and the SHA-256 of its weights, once every file's hash is checked.
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings of a model folder and the SHA-256 of each file, once every one is checked.
 
     Raises:
         ModelError: naming the file that is missing, damaged or of another format.
@@ -209,4 +209,4 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], str]:
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     if settings.get("format") != FORMAT:
         raise ModelError(f"{folder}/settings.json: format {settings.get('format')!r}, expected {FORMAT!r}. {remedy}")
-    return settings, str(sums["model.onnx"])
+    return settings, sums

@@ -35,8 +35,8 @@ def pipeline(path: Path, settings: AnalyzeConfig, format: Format, date: dt.date 
     registry = resolve(conflict_path, load(conflict_path, ConflictConfig).registry)
     models = {}
     for name, place in (("extraction", settings.extraction_model), ("stance", settings.stance_model)):
-        about, weights = read_folder(resolve(path, place))
-        models[name] = {"name": about["name"], "folder": str(resolve(path, place)), "sha256": weights}
+        about, sums = read_folder(resolve(path, place))
+        models[name] = {"name": about["name"], "folder": str(resolve(path, place)), "sha256": sums["model.onnx"]}
     chosen = settings.model_dump(mode="json", exclude={"conflict", "extraction_model", "stance_model"})
     chosen |= {"format": format, "date": date.isoformat() if date else None}
     chosen |= {name: _digest(file) for name, file in (("conflict", conflict_path), ("registry", registry))}
