@@ -188,8 +188,34 @@ def test_heads_of_other_labels_start_anew(tmp_path):
     (folder / WHOLE).write_text("{}", encoding="utf-8")
     (folder / "trainer_state.json").write_text('{"best_global_step": 1}', encoding="utf-8")
     before = new.label.weight.clone()
-    _take_over(new, Run(tmp_path))
+    _take_over(new, Run(tmp_path), heads=True)
     assert torch.equal(new.encoder.weight, old.encoder.weight) and torch.equal(new.label.weight, before)
+    # As many labels, but others: what the old head says of the first is nothing to the new one.
+    other, same = Net(2), Net(2)
+    _take_over(other, Run(tmp_path), heads=False)
+    _take_over(same, Run(tmp_path), heads=True)
+    assert torch.equal(other.encoder.weight, old.encoder.weight) and torch.equal(same.label.weight, old.label.weight)
+    assert not torch.equal(other.label.weight, old.label.weight)
+
+
+def test_a_start_with_other_labels_gives_its_encoder_only(target_project, whole, tmp_path):
+    first = whole[0].parents[2] / "out/train/target"
+    path = copied(target_project, tmp_path / "p", epochs=1, learning_rate=1e-12, head_learning_rate=1e-12, weight_decay=0.0)
+    mark = first / "run.json"
+    known = mark.read_text(encoding="utf-8")
+    renamed = json.loads(known)
+    renamed["config"]["labels"] = [f"{label} of another task" for label in renamed["config"]["labels"]]
+    mark.write_text(json.dumps(renamed), encoding="utf-8")
+    try:
+        config = load_training(path, (f"start={first}",))
+        fit_run(path, config, "second", read_data(path, config))
+    finally:
+        mark.write_text(known, encoding="utf-8")
+    own = load_file(_best(Run(path.parents[2] / "out/train/second")) / "model.safetensors")
+    kept = load_file(_best(Run(first)) / "model.safetensors")
+    alike = {name: torch.allclose(own[name], value, atol=1e-5) for name, value in kept.items()}
+    assert all(same for name, same in alike.items() if name.startswith("encoder."))
+    assert not all(same for name, same in alike.items() if not name.startswith("encoder."))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(target_project, tmp_path, monkeypatch):

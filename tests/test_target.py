@@ -298,6 +298,8 @@ def test_spans_are_counted_exact_and_by_overlap():
     assert counts["content, F1 exact"] == (1, 3, 2) and counts["content, F1 IoU ≥ 0.5"] == (2, 3, 2)
     assert counts["source, F1 exact"] == (0, 1, 1) and counts["source, F1 IoU ≥ 0.5"] == (1, 1, 1)
     assert counts["cue, F1 exact"] == (0, 0, 0)
+    # Each span by itself: three in gold, of which two are found, and the source that two quotes share once.
+    assert counts["content, F1 exact, each span"] == (2, 4, 3) and counts["source, F1 exact, each span"] == (0, 1, 1)
 
 
 def test_polnear_is_read_by_split(tmp_path):

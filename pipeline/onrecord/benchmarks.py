@@ -1,7 +1,8 @@
 """A trained model × a public data set → its official metric, with interval, beside published results.
 
 NewsMTSC: macro-F1 (Hamborg & Donnay 2021). TweetEval stance: mean F1 of favor and against for each target, then the
-mean over targets (Barbieri et al. 2020). PolNeAR: F1 of source, cue and content spans, exact and at IoU ≥ 0.5.
+mean over targets (Barbieri et al. 2020). PolNeAR: F1 of source, cue and content, exact and at IoU ≥ 0.5, a part that
+is torn in several spans being one; and of each span by itself, as taggers are scored (CofeNet, Wang et al. 2022).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from onrecord.corpus.imported import read_brat_splits
 from onrecord.corpus.labelled import LabelledText, read_labelled
 from onrecord.evaluation import MIN_IOU, Score, bootstrap, f1, macro_f1
 from onrecord.evaluation.baselines import MAJORITY, TFIDF, TITLES, tfidf
+from onrecord.evaluation.matching import ranges
 from onrecord.extraction import PARTS, Extractor
 from onrecord.inference import Model, ModelError, load_model
 from onrecord.records import Quote
@@ -30,7 +32,7 @@ from onrecord.target import TargetClassifier
 
 BENCHMARK_VERSION = 1
 THREADS = 2
-WAYS = ("exact", "IoU ≥ 0.5")
+WAYS = ("exact", "IoU ≥ 0.5", "exact, each span")
 
 Answer = tuple[str, str, str]  # gold, predicted, topic
 Counts = dict[str, tuple[int, int, int]]  # measure → right, found, gold of an article
@@ -245,7 +247,8 @@ def _summed_f1(items: Sequence[Counts], measure: str) -> float:
 def span_counts(gold: Sequence[Quote], found: Sequence[Quote]) -> Counts:
     """Right, found and gold parts of an article: a part is one span, or all spans of a discontinuous one, counted once.
 
-    Exact: the same characters. IoU: pairs one-to-one, total overlap greatest, characters' IoU at least 0.5.
+    Exact: the same characters. IoU: pairs one-to-one, total overlap greatest, characters' IoU at least 0.5. Each span: of a
+    discontinuous part every span counts by itself, whichever part it belongs to.
     """
     counts: Counts = {}
     for part in PARTS:
@@ -255,6 +258,8 @@ def span_counts(gold: Sequence[Quote], found: Sequence[Quote]) -> Counts:
         table[table < MIN_IOU] = 0
         rows, columns = linear_sum_assignment(table, maximize=True)
         counts[f"{part}, F1 {WAYS[1]}"] = (int((table[rows, columns] > 0).sum()), len(given), len(wanted))
+        ours, theirs = ({span for quote in side for span in ranges(getattr(quote, part))} for side in (found, gold))
+        counts[f"{part}, F1 {WAYS[2]}"] = (len(ours & theirs), len(ours), len(theirs))
     return counts
 
 

@@ -35,6 +35,7 @@ from onrecord.records import write_whole
 from onrecord.training.nets import TrainingError
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
+RUN_MARK = "run.json"  # what a folder of checkpoints is of
 WHOLE = "whole.json"  # in a checkpoint folder: written last, so a folder without it is half-written
 SELECTION = "eval_selection"
 
@@ -120,7 +121,7 @@ def fit(
     checkpoints = run.checkpoints()
     newest = checkpoints[-1] if checkpoints else None
     if newest is None and run.start is not None:
-        _take_over(net, run.start)
+        _take_over(net, run.start, _answers(run) == _answers(run.start))
     if newest is None or not _stalled(_state(newest)["log_history"], settings.patience):
         with _saving_on_interrupt(trainer):
             try:
@@ -378,11 +379,22 @@ def _freeze(net: nn.Module, layers: int) -> None:
         module.requires_grad_(False)
 
 
-def _take_over(net: nn.Module, start: Run) -> None:
-    """Give `net` the best weights of another run; heads of other labels, which have another shape, start anew."""
+def _answers(run: Run) -> dict[str, Any]:
+    """What the heads of a run's net stand for, by the settings that it was claimed with."""
+    mark = run.folder / RUN_MARK
+    config = json.loads(mark.read_text(encoding="utf-8"))["config"] if mark.is_file() else {}
+    return {name: config.get(name) for name in ("kind", "labels", "conflict")}
+
+
+def _take_over(net: nn.Module, start: Run, heads: bool) -> None:
+    """Give `net` the best weights of another run; those outside the encoder only if `heads`, and where the shapes agree."""
     own = net.state_dict()
     kept = load_file(_best(start) / "model.safetensors")
-    fitting = {name: value for name, value in kept.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value
+        for name, value in kept.items()
+        if name in own and own[name].shape == value.shape and (heads or name.startswith("encoder."))
+    }
     strange = [name for name in own if name.startswith("encoder.") and name not in fitting]
     if strange:
         raise TrainingError(

@@ -40,7 +40,7 @@ from onrecord.target import TargetClassifier
 from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import Precision, agreement, export_onnx, fit_temperature
-from onrecord.training.fitting import FitSummary, Progress, Run, fit
+from onrecord.training.fitting import RUN_MARK, FitSummary, Progress, Run, fit
 from onrecord.training.losses import StanceLoss
 from onrecord.training.nets import (
     BIAS_SCALE,
@@ -54,7 +54,6 @@ from onrecord.training.nets import (
 from onrecord.training.provenance import provenance
 from onrecord.training.target import read_label, train_target
 
-RUN_MARK = "run.json"  # what a folder of checkpoints is of
 TRAINING_KINDS: dict[str, Any] = {
     "train-extraction": ExtractionTrainConfig,
     "train-stance": StanceTrainConfig,
