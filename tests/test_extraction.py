@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from onrecord.extraction import (
     distance_bucket,
     face_marks,
     quote_type,
+    sentence_starts,
     split_at_breaks,
     split_words,
     viterbi_spans,
@@ -58,12 +61,27 @@ def test_spans_are_ordered_whole_and_within_the_text(rows):
     assert not flat or flat[-1] <= len(rows)
 
 
-@given(st.integers(1, 3000), st.integers(10, 300), st.integers(0, 9))
-def test_windows_cover_everything_and_overlap(count, size, overlap):
-    bounds = windows(count, size, overlap)
+@given(st.integers(1, 3000), st.integers(10, 300), st.integers(0, 9), st.lists(st.integers(0, 3000), max_size=200))
+def test_windows_cover_everything_and_overlap(count, size, overlap, starts):
+    bounds = windows(count, size, overlap, np.unique(np.array(starts, dtype=np.int64)))
     assert bounds[0][0] == 0 and bounds[-1][1] == count
-    assert all(b[0] == a[1] - overlap for a, b in zip(bounds, bounds[1:], strict=False))
-    assert all(end - start <= size for start, end in bounds)
+    shared = [a[1] - b[0] for a, b in zip(bounds, bounds[1:], strict=False)]
+    assert all(overlap <= each <= 2 * overlap for each in shared)
+    assert all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(0 < end - start <= size for start, end in bounds)
+
+
+def test_windows_are_cut_between_sentences():
+    text = "One two three. Four five “six.” Seven eight nine ten.\nEleven twelve."
+    bounds = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+    places = np.array(bounds)
+    pieces = Pieces(np.arange(len(bounds)), places[:, 0], places[:, 1])
+    starts = sentence_starts(text, pieces)
+    assert [text[places[piece, 0] :].split()[0] for piece in starts] == ["Four", "Seven", "Eleven"]
+    # A window of ten would end within the second sentence; with room for its end alone, the next one begins with it.
+    assert windows(len(bounds), 11, 3, starts) == [(0, 10), (4, 15), (10, 18)]
+    # Where no sentence ends, windows are cut anywhere.
+    assert windows(20, 10, 3, np.array([], dtype=np.int64)) == [(0, 10), (7, 17), (14, 20)]
 
 
 def test_a_web_site_is_one_word():

@@ -36,6 +36,7 @@ MAX_LINK_WORDS = 300
 
 _CURLY = re.compile("[“”]")
 _WORD = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[a-z]{2,4}(?!\w)|\d+(?:[.,:]\d+)*(?!\w)|\w+(?:[’'\-‐]\w+)*|[^\w\s]")
+_SENTENCE_END = re.compile(r"[.!?…][”\"’')\]]*\s+|\n+")
 _BREAK = re.compile(r"\n\s*\n|\n(?=\s*[“\"«„—–-])")
 
 WordSpan = tuple[int, int]
@@ -110,15 +111,38 @@ def align(words: Words, pieces: Pieces) -> tuple[Words, Ints, Ints]:
     return words, first, owner
 
 
-def windows(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """Windows `[start, end)` over `count` pieces that share `overlap` pieces with the next one."""
-    result, start = [], 0
+def sentence_starts(text: str, pieces: Pieces) -> Ints:
+    """Pieces that a sentence or a line of `text` begins with, as far as marks and line breaks tell."""
+    starts = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return np.unique(np.searchsorted(pieces.starts, np.array(starts, dtype=np.int64), side="left"))
+
+
+def windows(count: int, size: int, overlap: int, starts: Ints) -> list[tuple[int, int]]:
+    """Windows `[start, end)` over `count` pieces that share at least `overlap` pieces with the next one.
+
+    A window is cut where a sentence ends, and the next one begins with a sentence, where that neither halves the window nor
+    doubles the overlap: of a sentence that is read without its beginning, less is found.
+
+    Args:
+        count: Pieces of the text.
+        size: Most pieces of a window, more than `overlap`.
+        overlap: Least pieces that neighbours share.
+        starts: Pieces that sentences begin with, in order.
+    """
+    result: list[tuple[int, int]] = []
+    start = 0
     while True:
-        end = min(start + size, count)
+        if start + size >= count:
+            return [*result, (start, count)]
+        end = _last(starts, start + max(size // 2, overlap) + 1, start + size, start + size)
         result.append((start, end))
-        if end == count:
-            return result
-        start = end - overlap
+        start = _last(starts, max(start + 1, end - 2 * overlap), end - overlap, end - overlap)
+
+
+def _last(places: Ints, low: int, high: int, default: int) -> int:
+    """The last of `places` from `low` to `high`, both included, or `default`."""
+    index = int(np.searchsorted(places, high, side="right")) - 1
+    return int(places[index]) if index >= 0 and places[index] >= low else default
 
 
 def distance_bucket(distance: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -203,7 +227,7 @@ class Extractor:
 
     def _score(self, text: str, words: Words, pieces: Pieces, first: Ints, owner: Ints) -> WordScores:
         types = word_types(text, words)[owner]
-        bounds = windows(len(pieces.ids), self._window - 2, self._overlap)
+        bounds = windows(len(pieces.ids), self._window - 2, self._overlap, sentence_starts(text, pieces))
         rows = (window_row(self.model.cls, self.model.sep, pieces.ids, types, start, end) for start, end in bounds)
         # Each word is read in the window where it stands farthest from an edge.
         margin = np.full(len(words), -1, dtype=np.int64)

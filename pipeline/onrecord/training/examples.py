@@ -17,6 +17,7 @@ from onrecord.extraction import (
     align,
     distance_bucket,
     face_marks,
+    sentence_starts,
     span_distance,
     split_words,
     window_row,
@@ -64,7 +65,8 @@ def extraction_examples(
             for start, end in flat[part]:
                 layers[start, layer] = 1
                 layers[start + 1 : end, layer] = 2
-        for low, high in windows(len(pieces.ids), config.window_tokens - 2, config.overlap_tokens):
+        starts = sentence_starts(text, pieces)
+        for low, high in windows(len(pieces.ids), config.window_tokens - 2, config.overlap_tokens, starts):
             row = window_row(cls, sep, pieces.ids, types, low, high)
             labels = np.full((len(row.ids), len(PARTS)), IGNORE, dtype=np.int64)
             inside = np.flatnonzero((first >= low) & (first < high))
