@@ -52,7 +52,7 @@ scale: .venv-dev/ready
 test-report: .venv-dev/ready
 	$(DEV)/onrecord evaluate --gold data/corpus --split test --title "Test report" --out docs/test
 
-# Wants a quiet machine. How far memory goes: $(DEV)/python docs/make_bench.py --articles 100000
+# Wants a quiet machine. How far memory goes: $(DEV)/python docs/make_bench.py --articles 100000 --paragraphs 1
 bench: .venv-dev/ready
 	$(DEV)/python docs/make_bench.py --limit 40
 

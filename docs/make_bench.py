@@ -1,7 +1,7 @@
 """Measure speed on this machine and write docs/bench/metrics.json and docs/bench/report.md. `make bench` runs it.
 
 Start: python docs/make_bench.py [--out docs/bench] [--corpus data/corpus] [--limit N] [--config CONFIG]
-       python docs/make_bench.py --articles 100000     # memory: the workers' peak over a run folder of so many made articles
+       python docs/make_bench.py --articles 100000 --paragraphs 1   # memory: the workers' peak over so many made articles
 
 Every figure comes from one run, on the same articles. Seconds are of the clock, so other work on the machine shows in them.
 """
@@ -512,18 +512,18 @@ def report(figures: dict[str, Any], command: str) -> str:
     return "\n".join(lines)
 
 
-def made_articles(articles: Sequence[Article], count: int) -> Iterator[Article]:
-    """Articles of shuffled paragraphs of the corpus; each is of another text."""
+def made_articles(articles: Sequence[Article], count: int, size: int | None) -> Iterator[Article]:
+    """Articles of `size` shuffled paragraphs of the corpus, by default as many as its own have; each is of another text."""
     chance = random.Random(1)
     paragraphs = [part for article in articles for part in article.text.split("\n\n") if part.strip()]
-    size = max(1, round(len(paragraphs) / len(articles)))
+    size = size or max(1, round(len(paragraphs) / len(articles)))
     for number in range(count):
         yield Article(
             text="\n\n".join([f"Report {number}.", *chance.sample(paragraphs, size)]), id=f"made-{number}", date="2021-11-08"
         )
 
 
-def memory(corpus: Path, config: Path | None, count: int, workers: int) -> dict[str, Any]:
+def memory(corpus: Path, config: Path | None, count: int, paragraphs: int | None, workers: int) -> dict[str, Any]:
     """Peak memory of the largest worker [bytes] over a run of `count` made articles, and the run's characters a second."""
     import resource
 
@@ -531,7 +531,7 @@ def memory(corpus: Path, config: Path | None, count: int, workers: int) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         lines, characters = Path(folder) / "made.jsonl", 0
         with lines.open("w", encoding="utf-8") as stream:
-            for article in made_articles(articles, count):
+            for article in made_articles(articles, count, paragraphs):
                 stream.write(article.model_dump_json() + "\n")
                 characters += len(article.text)
         summary = run_batch([str(lines)], Path(folder) / "run", config=config, workers=workers)
@@ -539,6 +539,7 @@ def memory(corpus: Path, config: Path | None, count: int, workers: int) -> dict[
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return {
         "articles": summary.articles,
+        "characters": characters,
         "statements": summary.statements,
         "workers": workers,
         "characters_per_second": characters / summary.seconds,
@@ -554,11 +555,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--config", type=Path, help="an analyze config; the shipped one by default")
     parser.add_argument("--limit", type=int, help="only the first so many articles of the corpus, and the seed")
     parser.add_argument("--articles", type=int, help="measure memory instead, over so many made articles")
+    parser.add_argument("--paragraphs", type=int, help="of each made article; by default as many as the corpus has")
     parser.add_argument("--workers", type=int, default=2, help="processes of the run whose memory is measured")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     if given.articles is not None:
-        figures = memory(given.corpus, given.config, given.articles, given.workers)
+        figures = memory(given.corpus, given.config, given.articles, given.paragraphs, given.workers)
         met = figures["peak_bytes_of_a_worker"] <= 2**30
         print(f"peak of a worker {figures['peak_bytes_of_a_worker'] / 2**20:.0f} MiB, aim 1024: {'met' if met else 'missed'}")  # noqa: T201
         (given.out / "memory.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -127,6 +127,27 @@ def test_a_base_folder_counts_from_the_project_of_its_config(tiny_project, tiny_
         find_base("bases/none", tiny_project / "configs/train/stance.yaml", download=False)
 
 
+def test_a_base_of_the_hub_is_taken_from_its_cache(tiny_base, tmp_path, monkeypatch):
+    import shutil
+
+    from huggingface_hub import constants
+
+    from onrecord.training import TrainingError, find_base
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TrainingError, match="'someone/tiny': not in the cache"):
+        find_base("someone/tiny", download=False)
+    # As the hub's own client lays out what it has fetched.
+    revision = "0" * 40
+    repository = tmp_path / "models--someone--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(revision, encoding="utf-8")
+    shutil.copytree(tiny_base, repository / "snapshots" / revision)
+    assert find_base("someone/tiny", download=False) == repository / "snapshots" / revision
+    assert find_base("someone/tiny") == repository / "snapshots" / revision
+
+
 def test_a_learning_curve_goes_on_where_it_was(tiny_project, tmp_path):
     command = ["learning-curve", str(tiny_project / "configs/train/stance.yaml"), "--out", str(tmp_path), "--seeds", "13"]
     assert CliRunner().invoke(app, [*command, "--shares", "1"]).exit_code == 0
