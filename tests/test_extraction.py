@@ -19,6 +19,7 @@ from onrecord.extraction import (
     windows,
 )
 from onrecord.inference import Pieces
+from onrecord.training.examples import _cut
 
 
 def test_words_are_whole_with_hyphens_apostrophes_and_numbers():
@@ -153,3 +154,17 @@ def test_texts_without_quotes_give_none(analyzer: Analyzer, text):
 def test_any_text_gives_statements_that_fit_it(analyzer: Analyzer, text):
     for statement in analyzer.analyze(Article(text=text)):
         statement.check_against(text)
+
+
+@given(st.integers(1, 2000), st.integers(20, 300), st.integers(1, 9), st.integers(1, 5))
+def test_every_way_to_cut_an_article_covers_it(count, size, overlap, cuts):
+    found = _cut(count, size, overlap, np.arange(7, count, 11), cuts)
+    assert found[: len(windows(count, size, overlap, np.arange(7, count, 11)))] == windows(
+        count, size, overlap, np.arange(7, count, 11)
+    )
+    assert all(0 <= low < high <= count and high - low <= size for low, high in found)
+    ways = [index for index, (low, _) in enumerate(found) if low == 0] + [len(found)]
+    assert len(ways) - 1 <= cuts
+    for first, last in zip(ways, ways[1:], strict=False):
+        way = found[first:last]
+        assert way[-1][1] == count and all(b[0] <= a[1] - overlap for a, b in zip(way, way[1:], strict=False))

@@ -315,6 +315,10 @@ class ExtractionTrainConfig(_TrainConfig):
         default=256, title="Length of a window [word pieces]"
     )
     overlap_tokens: PositiveInt = Field(default=96, title="What neighbouring windows share [word pieces]")
+    cuts: PositiveInt = Field(
+        default=1,
+        title="Ways in which each article is cut into windows to learn from, so that edges fall elsewhere in each [cuts]",
+    )
     link_size: PositiveInt = Field(default=64, title="Width of the vectors that the linker compares [numbers]")
     link_weight: Annotated[float, Field(ge=0)] = Field(default=1.0, title="Weight of the linking loss [factor]")
     party_weight: Annotated[float, Field(ge=0)] = Field(default=0.2, title="Weight of the loss of a source's party [factor]")

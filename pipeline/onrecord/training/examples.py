@@ -24,7 +24,7 @@ from onrecord.extraction import (
     windows,
     word_types,
 )
-from onrecord.inference import softmax, special_id, tokenize
+from onrecord.inference import Ints, softmax, special_id, tokenize
 from onrecord.records import ATTITUDES, is_divergent
 from onrecord.stance import QuotesView, SpecialIds, StanceClassifier
 from onrecord.training.nets import IGNORE
@@ -33,9 +33,16 @@ TAUGHT = ("taught_stance", "taught_toward")  # what teachers answered, beside th
 
 
 def extraction_examples(
-    articles: Sequence[GoldArticle], tokenizer: Tokenizer, config: ExtractionTrainConfig, parties: Sequence[str]
+    articles: Sequence[GoldArticle],
+    tokenizer: Tokenizer,
+    config: ExtractionTrainConfig,
+    parties: Sequence[str],
+    cuts: int = 1,
 ) -> list[dict[str, Any]]:
-    """One example a window: piece ids, types, tags of the words that begin there, spans and their links."""
+    """One example a window: piece ids, types, tags of the words that begin there, spans and their links.
+
+    Each article is cut in `cuts` ways, the first of which is that of the extractor.
+    """
     cls, sep = special_id(tokenizer, "[CLS]"), special_id(tokenizer, "[SEP]")
     examples = []
     for gold in articles:
@@ -66,7 +73,7 @@ def extraction_examples(
                 layers[start, layer] = 1
                 layers[start + 1 : end, layer] = 2
         starts = sentence_starts(text, pieces)
-        for low, high in windows(len(pieces.ids), config.window_tokens - 2, config.overlap_tokens, starts):
+        for low, high in _cut(len(pieces.ids), config.window_tokens - 2, config.overlap_tokens, starts, cuts):
             row = window_row(cls, sep, pieces.ids, types, low, high)
             labels = np.full((len(row.ids), len(PARTS)), IGNORE, dtype=np.int64)
             inside = np.flatnonzero((first >= low) & (first < high))
@@ -85,6 +92,18 @@ def extraction_examples(
                 example |= _link_tables(name, here["content"], here[name], spans["content"], spans[name])
             examples.append(example)
     return examples
+
+
+def _cut(count: int, size: int, overlap: int, starts: Ints, cuts: int) -> list[tuple[int, int]]:
+    """Windows over `count` pieces in `cuts` ways: of n, the k-th begins with a window of k/n of the size, counted from zero."""
+    found = windows(count, size, overlap, starts)
+    for cut in range(1, cuts):
+        first = size * cut // cuts
+        shift = max(0, first - overlap)
+        if 0 < shift < count - overlap:
+            found.append((0, first))
+            found += [(low + shift, high + shift) for low, high in windows(count - shift, size, overlap, starts - shift)]
+    return found
 
 
 def _outermost(spans: dict[tuple[int, int], set[str]]) -> list[tuple[int, int]]:

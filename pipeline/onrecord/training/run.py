@@ -322,7 +322,10 @@ def _train_extraction(
     run: Run,
 ) -> tuple[ExtractionNet, dict[str, Any], list[dict[str, Any]]]:
     parties = _source_parties(conflict)
-    examples = {name: extraction_examples(articles, tokenizer, config, parties) for name, articles in splits.items()}
+    examples = {
+        name: extraction_examples(articles, tokenizer, config, parties, config.cuts if name == "train" else 1)
+        for name, articles in splits.items()
+    }
     net = ExtractionNet(base, config, len(parties))
 
     def metrics(prediction: Any) -> dict[str, float]:
