@@ -4,7 +4,9 @@ A cluster of two nodes with a processor each is started here, once for all tests
 """
 
 import dataclasses
+import errno
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -19,11 +21,14 @@ import pytest
 from typer.testing import CliRunner
 
 from onrecord.batch import BatchError, run_batch
+from onrecord.batch import run as batch_run
 from onrecord.cli import app
 from onrecord.config import resource_root
+from onrecord.stores import StoreError
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'onrecord[ray]'")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+ReadTask = pytest.importorskip("ray.data.datasource").ReadTask
 
 from onrecord.batch import cluster as engine  # noqa: E402  # after the skip
 
@@ -56,6 +61,18 @@ def second_node(cluster):
     yield node
     if node not in cluster.worker_nodes:
         cluster.add_node(num_cpus=1)
+
+
+class _Gathered(engine._Worker):
+    """A worker that works once as many nodes have begun to as the file `nodes` beside the run says."""
+
+    def __call__(self, row):
+        here = self._job.folder.parent
+        (here / f"node-{ray.get_runtime_context().get_node_id()}").touch()
+        deadline = time.monotonic() + 120
+        while len(list(here.glob("node-*"))) < int((here / "nodes").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return super().__call__(row)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +139,9 @@ def test_inputs_and_run_behind_urls(pile, config, cluster, local, tmp_path):
     assert [row["hash"] for row in found["articles"]] == [row["hash"] for row in local["articles"]]
 
 
-def test_a_node_that_is_killed_loses_nothing(pile, config, cluster, second_node, local, tmp_path):
+def test_a_node_that_is_killed_loses_nothing(pile, config, cluster, second_node, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Gathered)
+    (tmp_path / "nodes").write_text("2")
     seen = []
 
     def kill(status):
@@ -136,19 +155,91 @@ def test_a_node_that_is_killed_loses_nothing(pile, config, cluster, second_node,
     assert not list(tmp_path.rglob(".*.part"))
 
 
-def test_a_killed_run_goes_on_to_the_same_rows(pile, config, cluster, local, tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "onrecord", "analyze", pile, "--out", out, "--config", config, "--quiet"]
-    process = subprocess.Popen([*command, "--engine", "ray", "--ray-address", cluster.address], start_new_session=True)
-    deadline = time.monotonic() + 60
+def test_workers_come_with_a_node(pile, config, cluster, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Gathered)
+    (tmp_path / "nodes").write_text("3")
+    added = []
+
+    def add(status):
+        if len(list(tmp_path.glob("node-*"))) == 2 and not added:
+            added.append(cluster.add_node(num_cpus=1))
+
+    try:
+        run(pile, tmp_path / "run", config, cluster, watch=add)
+    finally:
+        for node in added:
+            cluster.remove_node(node)
+    assert len(list(tmp_path.glob("node-*"))) == 3 and rows(tmp_path / "run") == local
+
+
+class _Known(engine._Shards):
+    """Shards whose reader writes its process id beside the run."""
+
+    def get_read_tasks(self, *given, **more):
+        (task,) = super().get_read_tasks(*given, **more)
+        note = self.note
+
+        def read():
+            note.write_text(str(os.getpid()), encoding="utf-8")
+            yield from task.read_fn()
+
+        return [ReadTask(read, task.metadata)]
+
+
+def test_a_lost_reader_is_replaced(pile, config, cluster, local, tmp_path, monkeypatch):
+    out, note, killed = tmp_path / "run", tmp_path / "reader", []
+
+    def killing(*given):
+        for number, raw in enumerate(raw_articles(*given)):
+            if number == (engine.AHEAD + 1) * SHARD:
+                deadline = time.monotonic() + 120
+                while shards(out) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                killed.append(int(note.read_text(encoding="utf-8")))
+                os.kill(killed[0], signal.SIGKILL)
+            yield raw
+
+    raw_articles = batch_run.raw_articles
+    monkeypatch.setattr(batch_run, "raw_articles", killing)
+    monkeypatch.setattr(_Known, "note", note, raising=False)
+    monkeypatch.setattr(engine, "_Shards", _Known)
+    assert run(pile, out, config, cluster).articles == ARTICLES
+    assert killed != [int(note.read_text(encoding="utf-8"))] and rows(out) == local
+
+
+def command(pile, out, config, cluster, *more):
+    words = ["analyze", pile, "--out", out, "--config", config, "--engine", "ray", "--ray-address", cluster.address]
+    return [sys.executable, "-m", "onrecord", *words, *more]
+
+
+def stopped(how, pile, out, config, cluster):
+    """The command, stopped by the signal `how` between two shards."""
+    process = subprocess.Popen(command(pile, out, config, cluster, "--quiet"), start_new_session=True)
+    deadline = time.monotonic() + 120
     while process.poll() is None and shards(out) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.poll() is None, "the run ended before it could be stopped"
+    os.killpg(process.pid, how)
+    code = process.wait(timeout=60)
     assert 2 <= shards(out) < ARTICLES / SHARD
-    summary = run(pile, out, config, cluster)
-    assert 0 < summary.resumed < ARTICLES and rows(out) == local
+    return code
+
+
+def test_a_killed_run_goes_on_to_the_same_rows(pile, config, cluster, local, tmp_path):
+    assert stopped(signal.SIGKILL, pile, tmp_path / "run", config, cluster) == -signal.SIGKILL
+    summary = run(pile, tmp_path / "run", config, cluster)
+    assert 0 < summary.resumed < ARTICLES and rows(tmp_path / "run") == local
+
+
+def test_an_interrupted_run_leaves_no_worker_and_its_terminal_is_its_own(pile, config, cluster, local, tmp_path):
+    out = tmp_path / "run"
+    assert stopped(signal.SIGINT, pile, out, config, cluster) == 130
+    before = shards(out)
+    time.sleep(2)
+    assert shards(out) == before and not list(out.rglob(".*.part"))
+    # The pile has a line that is no article.
+    done = subprocess.run(command(pile, out, config, cluster, "--quiet"), capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "") and rows(out) == local
 
 
 class _Fatal(engine._Worker):
@@ -188,7 +279,7 @@ def test_workers_that_never_start_end_the_run(pile, config, cluster, tmp_path, m
 class _Strange(engine._Worker):
     """A worker of a machine that lacks what this one has installed."""
 
-    def __init__(self, job):
+    def __init__(self, *_):
         importlib.import_module("onrecord.not_installed")
 
 
@@ -221,6 +312,37 @@ def test_a_node_whose_rows_would_be_others_is_refused(name, reason, pile, config
     monkeypatch.setattr(engine, "_Worker", _Elsewhere)
     with pytest.raises(BatchError, match=reason):
         run(pile, tmp_path / name, config, cluster)
+
+
+class _Full(engine._Worker):
+    """A worker of a machine whose disk is full."""
+
+    def load(self):
+        from onrecord.batch.folder import RunFolder
+
+        def shard(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        RunFolder.shard = shard
+        return super().load()
+
+
+def test_a_full_disk_ends_the_run_with_a_letter(pile, config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Full)
+    with pytest.raises(BatchError, match=r"No space left on device\. All finished shards are kept"):
+        run(pile, tmp_path / "run", config, cluster)
+
+
+def test_what_reading_raises_arrives_as_itself(pile, config, cluster, tmp_path, monkeypatch):
+    def broken(*_):
+        yield from itertools.islice(raw_articles(*_), 2 * SHARD)
+        raise StoreError("s3://bucket: the network is gone")
+
+    raw_articles = batch_run.raw_articles
+    monkeypatch.setattr(batch_run, "raw_articles", broken)
+    with pytest.raises(StoreError, match=r"^s3://bucket: the network is gone$"):
+        run(pile, tmp_path / "run", config, cluster)
+    assert not ray.is_initialized()
 
 
 def test_a_missing_extra_and_idle_options_are_letters(pile, tmp_path, monkeypatch):

@@ -90,10 +90,15 @@ class Losses:
     def _count(self, shard: int, at: int, how: str) -> None:
         self._counts[shard, at] += 1
         if self._counts[shard, at] >= STARTS:
-            raise BatchError(
-                f"{self._job.folder}: workers are lost over and over ({how}); is there memory for all of them? "
-                "The same command with fewer --workers goes on from what is finished"
-            )
+            raise BatchError(over_and_over(self._job.folder, how))
+
+
+def over_and_over(folder: Path | str, how: str) -> str:
+    """The letter of a run that ends because its workers do."""
+    return (
+        f"{folder}: workers are lost over and over ({how}); is there memory for all of them? "
+        "The same command with fewer --workers goes on from what is finished"
+    )
 
 
 def one_thread(overrides: tuple[str, ...]) -> tuple[str, ...]:

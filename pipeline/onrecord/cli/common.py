@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 130
 # Which extra brings what the base install is without.
 _EXTRAS = {
     "batch": ("backports", "compression", "duckdb", "fsspec", "pyarrow", "warcio"),
-    "ray": ("ray",),
+    "ray": ("pandas", "ray"),
     "train": ("datasets", "krippendorff", "matplotlib", "optuna", "scipy", "sklearn", "torch", "transformers", "vaderSentiment"),
 }
 
