@@ -333,6 +333,19 @@ def test_a_full_disk_ends_the_run_with_a_letter(pile, config, cluster, tmp_path,
         run(pile, tmp_path / "run", config, cluster)
 
 
+class _Faulty(engine._Worker):
+    """A worker with a fault of ours outside of the articles."""
+
+    def __call__(self, row):
+        return 1 / 0
+
+
+def test_a_fault_of_ours_shows_as_what_it_is(pile, config, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_Worker", _Faulty)
+    with pytest.raises(ray.exceptions.RayTaskError, match="ZeroDivisionError"):
+        run(pile, tmp_path / "run", config, cluster)
+
+
 def test_what_reading_raises_arrives_as_itself(pile, config, cluster, tmp_path, monkeypatch):
     def broken(*_):
         yield from itertools.islice(raw_articles(*_), 2 * SHARD)

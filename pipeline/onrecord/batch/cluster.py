@@ -82,8 +82,8 @@ class _Desk:
     async def take(self, place: int) -> bytes | None:
         """The shard at `place` of all in their order, or None after the last, once it is there.
 
-        Whoever takes them is lost with what is on its way from there, and another begins anew: it is given again, and
-        nothing for what has long been passed on.
+        When the process that takes them is lost, another takes all anew, of which Ray drops what it has. It gets again what
+        may have been on its way, a few at most, and nothing in place of what was before.
         """
         async with self._taking:
             if place == self._taken:
@@ -277,10 +277,11 @@ class RayWorkers:
 
 
 def _context() -> DataContext:
-    """Settings of Ray Data for shards, which are few, and for a command that shows its own progress."""
+    """Settings of Ray Data for rows that are shards; it is kept from the terminal, where the command shows its own progress."""
     context = DataContext.get_current().copy()
     # A block is a shard, and goes to a worker alone.
     context.target_max_block_size = 1
+    # As `Losses` has it, for workers that can't even tell that they start.
     context.max_consecutive_actor_init_deaths = STARTS - 1
     # A shard may take long, and so may a machine to come.
     context.execution_no_progress_timeout_s = -1
@@ -309,13 +310,11 @@ def _receive(bundles: Iterator[Any], executor: Any, told: deque[Any]) -> None:
 
 
 def _letter(job: Job, error: BaseException) -> BaseException:
-    """What to raise for an error of Ray's: a letter where it is one, or tells of lost workers; a fault of ours as it is."""
-    if isinstance(error, RayTaskError):
-        return error.cause if isinstance(error.cause, BatchError) else error
-    if isinstance(error, RayError):
-        # The last line says what was raised where a worker began, after the way there.
-        return BatchError(over_and_over(job.folder, str(error).strip().splitlines()[-1].strip()))
-    return error
+    """What to raise for what Ray raised: a letter where workers were lost; a fault of ours, raised in one, as it is."""
+    if not isinstance(error, RayError) or isinstance(error, RayTaskError):
+        return error
+    # The last line says what was raised where a worker began, after the way there.
+    return BatchError(over_and_over(job.folder, str(error).strip().splitlines()[-1].strip()))
 
 
 def _packed(shard: Shard) -> bytes:
