@@ -117,7 +117,7 @@ def run_benchmark(
         scores = _target_scores(model, config, rows, track)
         learned = [row for row in texts if row.split == "train"]
         baselines = {
-            name: _target_score(config, rows, answers) for name, answers in _simple_answers(config, learned, rows).items()
+            name: _target_score(config, _units(rows, answers)) for name, answers in _simple_answers(config, learned, rows).items()
         }
     else:
         place = resolve(path, config.corpus)
@@ -171,7 +171,7 @@ def _target_scores(
     headline = "macro-F1" if not config.scored_labels else f"mean F1 of {' and '.join(config.scored_labels)}"
     if config.score_per_target:
         headline += ", mean over targets"
-    scores = {headline: _target_score(config, rows, answers)}
+    scores = {headline: _target_score(config, units)}
     if config.score_per_target:
         labels = config.scored_labels or config.labels
         for topic in sorted({row.topic for row in rows}):
@@ -191,8 +191,8 @@ def _units(rows: Sequence[LabelledText], answers: Sequence[str]) -> list[list[An
     return list(groups.values())
 
 
-def _target_score(config: TargetTrainConfig, rows: Sequence[LabelledText], answers: Sequence[str]) -> Score:
-    return bootstrap(_units(rows, answers), lambda items: target_score(items, config))
+def _target_score(config: TargetTrainConfig, units: Sequence[Sequence[Answer]]) -> Score:
+    return bootstrap(units, lambda items: target_score(items, config))
 
 
 def _simple_answers(

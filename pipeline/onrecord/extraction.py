@@ -203,7 +203,6 @@ class Extractor:
         settings = model.settings
         self._window, self._overlap = int(settings["window_tokens"]), int(settings["overlap_tokens"])
         self._bias = np.asarray(settings["link_bias"], dtype=np.float32)
-        self._keep = float(settings["min_content_probability"])
         self.party_labels: tuple[str, ...] = tuple(settings["party_labels"])
 
     def read(self, text: str) -> Reading:
@@ -260,8 +259,6 @@ class Extractor:
 
     def _link(self, text: str, words: Words, scores: WordScores, spans: list[list[WordSpan]]) -> list[Quote]:
         contents, cues, sources = spans
-        probability = softmax(scores.tags[:, 0])
-        contents = [span for span in contents if 1 - probability[span[0] : span[1], OUTSIDE].mean() >= self._keep]
         candidates = [_Candidates.of(scores.keys[:, relation], spans) for relation, spans in enumerate((cues, sources, contents))]
         queries, nulls = _ends_means(scores.queries, contents), _ends_means(scores.nulls, contents)
         groups: list[_Group] = []

@@ -346,7 +346,6 @@ def _train_extraction(
         "window_tokens": config.window_tokens,
         "overlap_tokens": config.overlap_tokens,
         "link_bias": (BIAS_SCALE * net.bias).detach().numpy().round(5).tolist(),
-        "min_content_probability": 0.5,
         "party_labels": list(parties),
     }
     return net, settings, examples["dev"]
