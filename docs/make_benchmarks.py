@@ -13,7 +13,7 @@ HEAD = """# Public benchmarks
 Each model was trained and scored by the commands above its table, from the data sets' original files, which the project
 does not hold. Our figures are on the part that is named: it was never trained on, and a part of train chose the epoch. Published
 figures are on the data's own test parts, which are not at hand: they stand beside ours for scale, not as a duel. Intervals: 95 %,
-bootstrap over texts. `make benchmarks BENCHMARKS=FOLDER` makes all of this again.
+bootstrap over texts. *Each span* counts the spans of a torn part one by one, as taggers in papers are scored. `make benchmarks BENCHMARKS=FOLDER` makes all of this again.
 """
 
 

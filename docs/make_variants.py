@@ -2,7 +2,8 @@
 
 Start: python docs/make_variants.py MODEL=METRICS…, each a model folder and the metrics.json that
 `onrecord evaluate --gold data/corpus --split dev --model MODEL --out OUT` wrote (`--stage extraction`, or `--stage stance
---stage toward`). The first extraction model and the first stance model are also run in batches.
+--stage toward`). The first extraction model and the first stance model are also run in batches, and the first extraction model
+with windows that share more and less.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import onnxruntime as ort
 
+from onrecord.benchmarks import span_counts, summed_f1
 from onrecord.corpus import GoldArticle, read_split
+from onrecord.evaluation import bootstrap
 from onrecord.extraction import Extractor
 from onrecord.inference import Floats, Model, Row, load_model
 from onrecord.stance import StanceClassifier
@@ -30,6 +34,7 @@ TURNS = 3
 # Speed is measured on the first so many articles of dev; scores are of all.
 ARTICLES = 40
 BUDGETS = (512, 1024, 2048, 4096, 8192)
+OVERLAPS = (16, 32, 48, 64, 96)
 # `shared or around`: pieces that two extraction windows share, or that stand around the quotes of a stance row.
 COLUMNS = ("model", "weights", "layers", "row", "shared or around", "MB", "word pieces", "pieces a second", "seconds")
 SCORES = {
@@ -169,14 +174,30 @@ def batch_table(folders: Sequence[Path], articles: Sequence[GoldArticle]) -> Ite
         yield f"| {model.name} | " + " | ".join(f"{pieces / each:,.0f}" for each in best) + " |"
 
 
+def overlap_table(model: Model, articles: Sequence[GoldArticle]) -> Iterator[str]:
+    """F1 of an extraction model and the word pieces that it reads, by how many of them neighbouring windows share at least."""
+    yield "| least shared | word pieces | content F1 at IoU ≥ 0.5 | source F1 at IoU ≥ 0.5 |"
+    yield "|---|---|---|---|"
+    for overlap in OVERLAPS:
+        with patch.dict(model.settings, overlap_tokens=overlap):
+            pieces = sum(len(row.ids) for row in rows_of(model, articles))
+            extractor = Extractor(model)
+            counts = [[span_counts(gold.quotes, extractor.extract(extractor.read(gold.article.text)))] for gold in articles]
+        scores = [bootstrap(counts, partial(summed_f1, measure=f"{part}, F1 IoU ≥ 0.5")) for part in ("content", "source")]
+        yield f"| {overlap} | {pieces:,} | {scores[0]} | {scores[1]} |"
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Put both tables in the page, between its marks."""
+    """Put the tables in the page, between its marks."""
     pairs = [(Path(folder), Path(metrics)) for folder, metrics in (argument.split("=", 1) for argument in arguments)]
-    articles = read_split(ROOT / "data/corpus", "dev")[:ARTICLES]
+    dev = read_split(ROOT / "data/corpus", "dev")
+    articles = dev[:ARTICLES]
+    extraction = next(model for folder, _ in pairs if kind(model := load_model(folder, 1)) == "extraction")
     page = PAGE.read_text(encoding="utf-8")
     for mark, lines in (
         ("variants", list(variants(pairs, articles))),
         ("batches", list(batch_table([folder for folder, _ in pairs], articles))),
+        ("windows", list(overlap_table(extraction, dev))),
     ):
         block = f"<!-- {mark} -->\n" + "\n".join(lines).strip() + f"\n<!-- /{mark} -->"
         page = re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _, block=block: block, page, flags=re.DOTALL)

@@ -234,12 +234,13 @@ def _span_scores(model: Model, articles: list[GoldArticle], track: Callable[[Seq
         found = extractor.extract(extractor.read(gold.article.text))
         counted.append([span_counts(gold.quotes, found)])
     return {
-        measure: bootstrap(counted, partial(_summed_f1, measure=measure))
+        measure: bootstrap(counted, partial(summed_f1, measure=measure))
         for measure in (f"{part}, F1 {way}" for part in PARTS for way in WAYS)
     }
 
 
-def _summed_f1(items: Sequence[Counts], measure: str) -> float:
+def summed_f1(items: Sequence[Counts], measure: str) -> float:
+    """F1 of a measure of `span_counts` over articles."""
     right, found, gold = (sum(item[measure][k] for item in items) for k in range(3))
     return f1(right, found, gold)
 
