@@ -512,7 +512,7 @@ def report(figures: dict[str, Any], command: str) -> str:
     return "\n".join(lines)
 
 
-def made_articles(articles: Sequence[Article], count: int, size: int | None) -> Iterator[Article]:
+def made_articles(articles: Sequence[Article], count: int, size: int | None = None) -> Iterator[Article]:
     """Articles of `size` shuffled paragraphs of the corpus, by default as many as its own have; each is of another text."""
     chance = random.Random(1)
     paragraphs = [part for article in articles for part in article.text.split("\n\n") if part.strip()]
