@@ -509,6 +509,15 @@ def report(figures: dict[str, Any], command: str) -> str:
         f"fp32 {figures['matrix_peak']['fp32'] / 1e9:.0f} billion multiply-adds a second.",
         "",
     ]
+    if held := figures.get("memory"):
+        lines += [
+            "## Memory",
+            "",
+            f"A worker took at most **{held['peak_bytes_of_a_worker'] / 2**20:.0f} MiB** over a run folder of "
+            f"{held['articles']:,} made articles of {held['characters'] / held['articles']:.0f} characters with {held['workers']} "
+            f"workers ({held['statements']:,} statements), a run of its own.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -566,6 +575,8 @@ def main(arguments: Sequence[str]) -> None:
         (given.out / "memory.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         return
     figures = bench(given.corpus, given.config, given.limit)
+    held = given.out / "memory.json"
+    figures["memory"] = json.loads(held.read_text(encoding="utf-8")) if held.is_file() else None
     (given.out / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     shown = "make bench" if not arguments else "python docs/make_bench.py " + " ".join(arguments)
     (given.out / "report.md").write_text(report(figures, shown), encoding="utf-8")

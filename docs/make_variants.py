@@ -2,8 +2,8 @@
 
 Start: python docs/make_variants.py MODEL=METRICS…, each a model folder and the metrics.json that
 `onrecord evaluate --gold data/corpus --split dev --model MODEL --out OUT` wrote (`--stage extraction`, or `--stage stance
---stage toward`). The first extraction model and the first stance model are also run in batches, and the first extraction model
-with windows that share more and less.
+--stage toward`). The first extraction model and the first stance model are also run in batches, and int8 extraction models with
+windows that share more and less.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -174,17 +175,18 @@ def batch_table(folders: Sequence[Path], articles: Sequence[GoldArticle]) -> Ite
         yield f"| {model.name} | " + " | ".join(f"{pieces / each:,.0f}" for each in best) + " |"
 
 
-def overlap_table(model: Model, articles: Sequence[GoldArticle]) -> Iterator[str]:
-    """F1 of an extraction model and the word pieces that it reads, by how many of them neighbouring windows share at least."""
-    yield "| least shared | word pieces | content F1 at IoU ≥ 0.5 | source F1 at IoU ≥ 0.5 |"
-    yield "|---|---|---|---|"
-    for overlap in OVERLAPS:
+def overlap_table(models: Sequence[Model], articles: Sequence[GoldArticle]) -> Iterator[str]:
+    """F1 of extraction models and the word pieces that they read, by how many of them neighbouring windows share at least."""
+    yield "| model | cuts it learned from | least shared | word pieces | content F1 at IoU ≥ 0.5 | source F1 at IoU ≥ 0.5 |"
+    yield "|---|---|---|---|---|---|"
+    for model, overlap in product(models, OVERLAPS):
         with patch.dict(model.settings, overlap_tokens=overlap):
             pieces = sum(len(row.ids) for row in rows_of(model, articles))
             extractor = Extractor(model)
             counts = [[span_counts(gold.quotes, extractor.extract(extractor.read(gold.article.text)))] for gold in articles]
         scores = [bootstrap(counts, partial(summed_f1, measure=f"{part}, F1 IoU ≥ 0.5")) for part in ("content", "source")]
-        yield f"| {overlap} | {pieces:,} | {scores[0]} | {scores[1]} |"
+        cuts = model.settings["training_config"].get("cuts", 1)
+        yield f"| {model.name} | {cuts} | {overlap} | {pieces:,} | {scores[0]} | {scores[1]} |"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -192,7 +194,8 @@ def main(arguments: Sequence[str]) -> None:
     pairs = [(Path(folder), Path(metrics)) for folder, metrics in (argument.split("=", 1) for argument in arguments)]
     dev = read_split(ROOT / "data/corpus", "dev")
     articles = dev[:ARTICLES]
-    extraction = next(model for folder, _ in pairs if kind(model := load_model(folder, 1)) == "extraction")
+    models = [load_model(folder, 1) for folder, _ in pairs]
+    extraction = [model for model in models if kind(model) == "extraction" and model.settings.get("precision", "int8") == "int8"]
     page = PAGE.read_text(encoding="utf-8")
     for mark, lines in (
         ("variants", list(variants(pairs, articles))),
