@@ -28,6 +28,7 @@ KEYS = {
     "matrix_peak",
     "share_of_int8_peak",
     "dominant_stage",
+    "memory",
 }
 
 
