@@ -117,18 +117,7 @@ def variants(pairs: Sequence[tuple[Path, Path]], articles: Sequence[GoldArticle]
         for _ in range(TURNS):
             for model, folder, _ in mine:
                 best[folder] = min(best[folder], seconds(model, rows[folder]))
-        head = (
-            "model",
-            "weights",
-            "layers",
-            "row",
-            "shared or around",
-            "MB",
-            "word pieces",
-            "pieces a second",
-            "seconds",
-            *scores,
-        )
+        head = (*COLUMNS, *scores)
         yield "| " + " | ".join(head) + " |"
         yield "|---" * len(head) + "|"
         for model, folder, metrics in mine:
@@ -189,6 +178,14 @@ def overlap_table(models: Sequence[Model], articles: Sequence[GoldArticle]) -> I
         yield f"| {model.name} | {cuts} | {overlap} | {pieces:,} | {scores[0]} | {scores[1]} |"
 
 
+def put(mark: str, lines: Sequence[str]) -> None:
+    """Put `lines` in the page, between its marks of that name."""
+    block = f"<!-- {mark} -->\n" + "\n".join(lines).strip() + f"\n<!-- /{mark} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    page = re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _: block, page, flags=re.DOTALL)
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Put the tables in the page, between its marks."""
     pairs = [(Path(folder), Path(metrics)) for folder, metrics in (argument.split("=", 1) for argument in arguments)]
@@ -196,15 +193,9 @@ def main(arguments: Sequence[str]) -> None:
     articles = dev[:ARTICLES]
     models = [load_model(folder, 1) for folder, _ in pairs]
     extraction = [model for model in models if kind(model) == "extraction" and model.settings.get("precision", "int8") == "int8"]
-    page = PAGE.read_text(encoding="utf-8")
-    for mark, lines in (
-        ("variants", list(variants(pairs, articles))),
-        ("batches", list(batch_table([folder for folder, _ in pairs], articles))),
-        ("windows", list(overlap_table(extraction, dev))),
-    ):
-        block = f"<!-- {mark} -->\n" + "\n".join(lines).strip() + f"\n<!-- /{mark} -->"
-        page = re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _, block=block: block, page, flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+    put("variants", list(variants(pairs, articles)))
+    put("batches", list(batch_table([folder for folder, _ in pairs], articles)))
+    put("windows", list(overlap_table(extraction, dev)))
 
 
 if __name__ == "__main__":

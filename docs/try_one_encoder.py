@@ -10,13 +10,13 @@ pass of its own, but sources can't be masked. It is scored in PyTorch on gold qu
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from make_variants import put
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
@@ -30,11 +30,10 @@ from onrecord.records import is_divergent
 from onrecord.training import find_base, load_training
 from onrecord.training.examples import collate_extraction, extraction_examples
 from onrecord.training.fitting import Run, _best
-from onrecord.training.nets import IGNORE, ExtractionNet
+from onrecord.training.nets import ExtractionNet
 from onrecord.training.run import tag_f1
 
 ROOT = resource_root()
-PAGE = ROOT / "docs/decisions/0007-speed.md"
 HIDDEN_PARTY = 0.4  # as configs/train/stance.yaml: how often training hides the party
 
 
@@ -108,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 vectors[place, parties.index(label)] = 1
         return vectors
 
+    net.eval()
+    with torch.no_grad():
+        first = [net(**collate_extraction([example]))["tags"][0].float().numpy() for _, examples, _ in dev for example in examples]
     encoder = [weights for name, weights in model.named_parameters() if name.startswith("net.encoder.")]
     heads = [weights for name, weights in model.named_parameters() if not name.startswith("net.encoder.")]
     optimizer = torch.optim.AdamW([{"params": encoder, "lr": 1e-4}, {"params": heads, "lr": 1e-3}], weight_decay=0.01)
@@ -160,26 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torn = bootstrap(
         [[item for item in group if item[2]] for group in answers], lambda items: float(np.mean([a == b for a, b, _ in items]))
     )
-    assert all((labels != IGNORE).any() for labels in gold_tags)
-    before = ExtractionNet(base, config, len(parties))
-    before.load_state_dict(load_file(_best(Run(given.start)) / "model.safetensors"))
-    before.eval()
-    with torch.no_grad():
-        first = [
-            before(**collate_extraction([example]))["tags"][0].float().numpy() for _, examples, _ in dev for example in examples
-        ]
     lines = [
         "| net | span F1 of tags in windows | stance macro-F1, all | accuracy, divergent |",
         "|---|---|---|---|",
         f"| extraction alone, where it goes on from | {tag_f1(first, gold_tags):.3f} | – | – |",
         f"| one encoder, {given.epochs} epochs | {tag_f1(tags, gold_tags):.3f} | {everything} | {torn} |",
     ]
-    page = PAGE.read_text(encoding="utf-8")
-    block = "<!-- one encoder -->\n" + "\n".join(lines) + "\n<!-- /one encoder -->"
-    PAGE.write_text(
-        re.sub(r"<!-- one encoder -->.*?<!-- /one encoder -->", lambda _: block, page, flags=re.DOTALL), encoding="utf-8"
-    )
-    print(block)  # noqa: T201
+    put("one encoder", lines)
+    print("\n".join(lines))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ class _FitConfig(RunConfig):
     output: Path = Field(title="Model folder to write")
     start: Path | None = Field(
         default=None,
-        title="Another run's folder of checkpoints, whose best weights are gone on from where they fit; the base's by default",
+        title="Another run's folder of checkpoints, whose best encoder is gone on from, and its heads if of the same labels",
     )
     checkpoints: Path = Field(default=Path("out/train"), title="Folder for checkpoints")
     optimizer: OptimizerConfig = Field(default=OptimizerConfig(), title="How the model is fitted")
@@ -314,7 +314,10 @@ class ExtractionTrainConfig(_TrainConfig):
     window_tokens: Annotated[PositiveInt, LimitedBy("max_position_embeddings")] = Field(
         default=256, title="Length of a window [word pieces]"
     )
-    overlap_tokens: PositiveInt = Field(default=96, title="What neighbouring windows share [word pieces]")
+    overlap_tokens: PositiveInt = Field(
+        default=96,
+        title="Least that neighbouring windows share; twice as much at most [word pieces]",
+    )
     cuts: PositiveInt = Field(
         default=1,
         title="Ways in which each article is cut into windows to learn from, so that edges fall elsewhere in each [cuts]",

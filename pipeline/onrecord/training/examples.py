@@ -99,7 +99,7 @@ def _cut(count: int, size: int, overlap: int, starts: Ints, cuts: int) -> list[t
     found = windows(count, size, overlap, starts)
     for cut in range(1, cuts):
         first = size * cut // cuts
-        shift = max(0, first - overlap)
+        shift = first - overlap
         if 0 < shift < count - overlap:
             found.append((0, first))
             found += [(low + shift, high + shift) for low, high in windows(count - shift, size, overlap, starts - shift)]
