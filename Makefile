@@ -24,6 +24,8 @@ check: .venv-dev/ready
 
 models: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
 	$(DEV)/onrecord train configs/train/extraction-first.yaml
+	$(DEV)/onrecord train configs/train/extraction-six.yaml
+	$(DEV)/onrecord train configs/train/extraction-five.yaml
 	$(DEV)/onrecord train configs/train/extraction.yaml
 	$(DEV)/onrecord train configs/train/stance.yaml
 	$(DEV)/onrecord train configs/train/stance-mpnet.yaml base=out/bases/all-mpnet-base-v2

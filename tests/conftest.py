@@ -58,7 +58,10 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data/corpus/splits.json").write_text(json.dumps(splits), encoding="utf-8")
     conflict = ROOT / "configs/conflicts/south-caucasus.yaml"
     optimizer = "optimizer: {epochs: 2, batch_size: 4, precision: fp32}\n"
-    for name, extra in (("extraction", "window_tokens: 64\noverlap_tokens: 16\n"), ("stance", "window_tokens: 64\n")):
+    for name, extra in (
+        ("extraction", "window_tokens: 64\noverlap_tokens: 16\nread_overlap_tokens: 8\n"),
+        ("stance", "window_tokens: 64\n"),
+    ):
         path = root / f"configs/train/{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"kind: train-{name}\nconflict: {conflict}\noutput: models/{name}\n{extra}{optimizer}", encoding="utf-8")

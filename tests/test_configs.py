@@ -92,11 +92,10 @@ def test_a_hostile_yaml_is_one_clear_letter(tmp_path, text, words):
         load(tmp_path / "a.yaml", AnalyzeConfig)
 
 
-def test_windows_that_do_not_advance_are_a_fault(tmp_path):
-    (tmp_path / "a.yaml").write_text(
-        "kind: train-extraction\noutput: x\nwindow_tokens: 64\noverlap_tokens: 62\n", encoding="utf-8"
-    )
-    with pytest.raises(ConfigError, match="62 must be below window_tokens - 2 = 62"):
+@pytest.mark.parametrize("overlaps", ["overlap_tokens: 62", "overlap_tokens: 8\nread_overlap_tokens: 62"])
+def test_windows_that_do_not_advance_are_a_fault(tmp_path, overlaps):
+    (tmp_path / "a.yaml").write_text(f"kind: train-extraction\noutput: x\nwindow_tokens: 64\n{overlaps}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="overlap_tokens: 62 must be below window_tokens - 2 = 62"):
         load(tmp_path / "a.yaml", SCHEMAS["train-extraction"])
 
 

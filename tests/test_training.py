@@ -32,6 +32,11 @@ def test_the_exported_model_agrees_with_pytorch(trained, name):
         assert figures["decisions"] > 0
 
 
+def test_a_model_reads_with_the_overlap_that_its_config_says(trained):
+    settings = json.loads((trained / "extraction/settings.json").read_text(encoding="utf-8"))
+    assert settings["overlap_tokens"] == 8 and settings["training_config"]["overlap_tokens"] == 16
+
+
 @pytest.mark.parametrize("name", ["extraction", "stance"])
 def test_the_shipped_model_agrees_with_pytorch(name):
     settings = json.loads((ROOT / "models" / name / "settings.json").read_text(encoding="utf-8"))

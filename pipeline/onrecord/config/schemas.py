@@ -318,6 +318,10 @@ class ExtractionTrainConfig(_TrainConfig):
         default=96,
         title="Least that neighbouring windows share; twice as much at most [word pieces]",
     )
+    read_overlap_tokens: PositiveInt | None = Field(
+        default=None,
+        title="The same when the trained model reads an article: less is faster; as in training by default [word pieces]",
+    )
     cuts: PositiveInt = Field(
         default=1,
         title="Ways in which each article is cut into windows to learn from, so that edges fall elsewhere in each [cuts]",
@@ -329,8 +333,9 @@ class ExtractionTrainConfig(_TrainConfig):
     @model_validator(mode="after")
     def _windows_advance(self) -> ExtractionTrainConfig:
         # Two pieces of a window are the special ones.
-        if self.overlap_tokens >= self.window_tokens - 2:
-            raise ValueError(f"overlap_tokens: {self.overlap_tokens} must be below window_tokens - 2 = {self.window_tokens - 2}")
+        for name, overlap in (("overlap_tokens", self.overlap_tokens), ("read_overlap_tokens", self.read_overlap_tokens)):
+            if overlap is not None and overlap >= self.window_tokens - 2:
+                raise ValueError(f"{name}: {overlap} must be below window_tokens - 2 = {self.window_tokens - 2}")
         return self
 
 

@@ -344,7 +344,7 @@ def _train_extraction(
     )
     settings = {
         "window_tokens": config.window_tokens,
-        "overlap_tokens": config.overlap_tokens,
+        "overlap_tokens": config.read_overlap_tokens or config.overlap_tokens,
         "link_bias": (BIAS_SCALE * net.bias).detach().numpy().round(5).tolist(),
         "party_labels": list(parties),
     }
