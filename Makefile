@@ -64,6 +64,7 @@ benchmarks: .venv-dev/ready out/bases/all-mpnet-base-v2/config.json
 	$(DEV)/onrecord train configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS)
 	$(DEV)/onrecord benchmark configs/benchmarks/newsmtsc.yaml data.path=$(BENCHMARKS) --out docs/benchmarks/newsmtsc
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-mpnet.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz base=out/bases/all-mpnet-base-v2
+	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance-first.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
 	$(DEV)/onrecord train configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz
 	$(DEV)/onrecord benchmark configs/benchmarks/tweeteval-stance.yaml data.path=$(BENCHMARKS)/tweeteval-stance-train-val.tar.gz --out docs/benchmarks/tweeteval-stance
 	$(DEV)/onrecord train configs/benchmarks/polnear-first.yaml corpus=$(BENCHMARKS)/polnear-train-dev.tar.gz

@@ -37,7 +37,7 @@ def page() -> str:
         taught = result["trained"].get("teachers", [])
         # What a config goes on from, or learns from, is trained first.
         before = [
-            path.name for end in ("first", "mpnet") for path in [ROOT / f"configs/benchmarks/{name}-{end}.yaml"] if path.is_file()
+            path.name for end in ("mpnet", "first") for path in [ROOT / f"configs/benchmarks/{name}-{end}.yaml"] if path.is_file()
         ]
         first = "".join(f"onrecord train configs/benchmarks/{config_name} {data}\n" for config_name in before)
         base = result["trained"]["base"] + (f", taught by {' and '.join(taught)}" if taught else "")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from onrecord.benchmarks import span_counts, target_score
 from onrecord.cli import app
-from onrecord.config import TargetDataConfig, TargetTrainConfig, resource_root
+from onrecord.config import TargetDataConfig, TargetTrainConfig, load, resource_root
 from onrecord.corpus import CorpusError, archives
 from onrecord.corpus.archives import read_files
 from onrecord.corpus.labelled import read_labelled, sides
@@ -237,7 +237,7 @@ def test_tweeteval_trains_and_is_scored_from_its_archive(tmp_path, target_projec
             files[f"stance/{topic}/{split}_text.txt"] = "".join(f"tweet {split} {n} of {topic}\n" for n in range(count)).encode()
             files[f"stance/{topic}/{split}_labels.txt"] = "".join(f"{n % 3}\n" for n in range(count)).encode()
     data = archive(tmp_path / "tweets.tar.gz", files)
-    settings = yaml.safe_load((ROOT / "configs/benchmarks/tweeteval-stance.yaml").read_text(encoding="utf-8"))
+    settings = load(ROOT / "configs/benchmarks/tweeteval-stance.yaml", TargetTrainConfig).model_dump(mode="json")
     settings |= {"base": str(tiny_base), "teachers": [], "optimizer": {"epochs": 1, "precision": "fp32"}}
     settings["data"]["dev_share"] = 0.3
     path = tmp_path / "configs/tweets.yaml"
