@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--start", type=Path, default=ROOT / "out/train/extraction-first")
     given = parser.parse_args(arguments)
-    path = ROOT / "configs/train/extraction.yaml"
+    path = ROOT / "configs/train/extraction-six.yaml"
     config = load_training(path)
     conflict = load(ROOT / "configs/conflicts/south-caucasus.yaml", ConflictConfig)
     parties = tuple(label for label in conflict.party_labels if label != "unknown")
