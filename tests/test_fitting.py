@@ -19,7 +19,7 @@ from onrecord.cli import app
 from onrecord.config import LossConfig, OptimizerConfig, StanceTrainConfig
 from onrecord.inference import load_model
 from onrecord.training import TrainingError, export_run, train
-from onrecord.training.fitting import WHOLE, Run, _best, _mixed, _stalled, _take_over, _Trainer
+from onrecord.training.fitting import WHOLE, Run, _mixed, _stalled, _take_over, _Trainer, best_checkpoint
 from onrecord.training.losses import LabelLoss, StanceLoss, divergence
 from onrecord.training.run import fit_run, load_training, read_data
 
@@ -162,14 +162,18 @@ def test_a_run_goes_on_from_another(target_project, whole, tmp_path):
     def fitted_from(start, name, *overrides):
         config = load_training(path, (f"start={start}", *overrides))
         fit_run(path, config, name, read_data(path, config))
-        return load_file(_best(Run(path.parents[2] / "out/train" / name)) / "model.safetensors")
+        return load_file(best_checkpoint(Run(path.parents[2] / "out/train" / name)) / "model.safetensors")
 
     # At a rate of nothing it stays what it started from.
     own = fitted_from(first, "second")
-    kept = load_file(_best(Run(first)) / "model.safetensors")
+    kept = load_file(best_checkpoint(Run(first)) / "model.safetensors")
     assert all(torch.allclose(own[name], value, atol=1e-5) for name, value in kept.items())
-    with pytest.raises(TrainingError, match="no whole checkpoint"):
-        fitted_from(tmp_path / "none", "third")
+    # What another config left is not given up for a start that is not there, or that is it.
+    second = path.parents[2] / "out/train/second"
+    for start, words in ((tmp_path / "none", "no whole checkpoint"), (second, "own checkpoints go; move it")):
+        with pytest.raises(TrainingError, match=words):
+            fitted_from(start, "second")
+        assert Run(second).checkpoints()
     fitted_from(first, "flat", "layers=1")
     with pytest.raises(TrainingError, match=r"has another base than this config \(encoder\.model\.encoder\.layer\.1"):
         fitted_from(path.parents[2] / "out/train/flat", "fourth")
@@ -211,8 +215,8 @@ def test_a_start_with_other_labels_gives_its_encoder_only(target_project, whole,
         fit_run(path, config, "second", read_data(path, config))
     finally:
         mark.write_text(known, encoding="utf-8")
-    own = load_file(_best(Run(path.parents[2] / "out/train/second")) / "model.safetensors")
-    kept = load_file(_best(Run(first)) / "model.safetensors")
+    own = load_file(best_checkpoint(Run(path.parents[2] / "out/train/second")) / "model.safetensors")
+    kept = load_file(best_checkpoint(Run(first)) / "model.safetensors")
     alike = {name: torch.allclose(own[name], value, atol=1e-5) for name, value in kept.items()}
     assert all(same for name, same in alike.items() if name.startswith("encoder."))
     assert not all(same for name, same in alike.items() if not name.startswith("encoder."))

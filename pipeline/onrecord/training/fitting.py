@@ -349,7 +349,7 @@ def _state(checkpoint: Path) -> dict[str, Any]:
 
 def _load_best(net: nn.Module, run: Run) -> nn.Module:
     """Load the run's best weights into `net`."""
-    best = _best(run)
+    best = best_checkpoint(run)
     load_model(net, best / "model.safetensors")
     if run.summary() is None:
         newest = _state(run.checkpoints()[-1])
@@ -357,8 +357,12 @@ def _load_best(net: nn.Module, run: Run) -> nn.Module:
     return net.eval()
 
 
-def _best(run: Run) -> Path:
-    """The checkpoint of the best epoch, or the newest one where no epoch is whole yet."""
+def best_checkpoint(run: Run) -> Path:
+    """The checkpoint of the best epoch, or the newest one where no epoch is whole yet.
+
+    Raises:
+        TrainingError: when the run has no whole checkpoint.
+    """
     checkpoints = run.checkpoints()
     if not checkpoints:
         raise TrainingError(f"{run.folder}: no whole checkpoint to take weights from; train first")
@@ -389,7 +393,7 @@ def _answers(run: Run) -> dict[str, Any]:
 def _take_over(net: nn.Module, start: Run, heads: bool) -> None:
     """Give `net` the best weights of another run; those outside the encoder only if `heads`, and where the shapes agree."""
     own = net.state_dict()
-    kept = load_file(_best(start) / "model.safetensors")
+    kept = load_file(best_checkpoint(start) / "model.safetensors")
     fitting = {
         name: value
         for name, value in kept.items()

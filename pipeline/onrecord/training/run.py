@@ -40,7 +40,7 @@ from onrecord.target import TargetClassifier
 from onrecord.training.bundle import finish, whole_folder
 from onrecord.training.examples import StanceCollator, collate_extraction, extraction_examples, stance_examples
 from onrecord.training.export import Precision, agreement, export_onnx, fit_temperature
-from onrecord.training.fitting import RUN_MARK, FitSummary, Progress, Run, fit
+from onrecord.training.fitting import RUN_MARK, FitSummary, Progress, Run, best_checkpoint, fit
 from onrecord.training.losses import StanceLoss
 from onrecord.training.nets import (
     BIAS_SCALE,
@@ -306,6 +306,11 @@ def _claim(run: Run, fingerprint: dict[str, Any], path: Path) -> None:
         if known.get("corpus") != fingerprint["corpus"]:
             raise TrainingError(f"{run.folder}: the data changed since this run; train again with the same command")
         return
+    if run.start is not None and not same:
+        # Before anything is deleted, for a name that was mistyped.
+        best_checkpoint(run.start)
+        if run.start.folder.resolve() == run.folder.resolve():
+            raise TrainingError(f"start: {run.folder} is where this run's own checkpoints go; move it, or set `checkpoints`")
     if run.folder.exists() and not same:
         shutil.rmtree(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
