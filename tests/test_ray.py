@@ -250,14 +250,14 @@ app()
 """
 
 
-def command(pile, out, config, cluster):
-    words = ["analyze", pile, "--out", out, "--config", config, "--engine", "ray", "--ray-address", cluster.address]
-    return [*words, "--quiet"]
+def words(pile, out, config, cluster):
+    where = ["--engine", "ray", "--ray-address", cluster.address]
+    return ["analyze", pile, "--out", out, "--config", config, *where, "--quiet"]
 
 
 def stopped(how, pile, out, config, cluster):
     """The command, stopped by the signal `how` between two shards."""
-    process = subprocess.Popen([sys.executable, "-c", SLOW, *command(pile, out, config, cluster)], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", SLOW, *words(pile, out, config, cluster)], start_new_session=True)
     wait_for(lambda: process.poll() is not None or shards(out) >= 2)
     assert process.poll() is None, "the run ended before it could be stopped"
     os.killpg(process.pid, how)
@@ -279,7 +279,7 @@ def test_an_interrupted_run_leaves_no_worker_and_its_terminal_is_its_own(pile, c
     time.sleep(2)
     assert shards(out) == before and not list(out.rglob(".*.part"))
     # The pile has a line that is no article.
-    again = [sys.executable, "-m", "onrecord", *command(pile, out, config, cluster)]
+    again = [sys.executable, "-m", "onrecord", *words(pile, out, config, cluster)]
     done = subprocess.run(again, capture_output=True, text=True, timeout=400)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "") and rows(out) == local
 
