@@ -29,7 +29,7 @@ from onrecord.inference import tokenize
 from onrecord.records import is_divergent
 from onrecord.training import find_base, load_training
 from onrecord.training.examples import collate_extraction, extraction_examples
-from onrecord.training.fitting import Run, _best
+from onrecord.training.fitting import Run, best_checkpoint
 from onrecord.training.nets import ExtractionNet
 from onrecord.training.run import tag_f1
 
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokenizer.no_truncation()
     torch.manual_seed(13)
     net = ExtractionNet(base, config, len(parties))
-    net.load_state_dict(load_file(_best(Run(given.start)) / "model.safetensors"))
+    net.load_state_dict(load_file(best_checkpoint(Run(given.start)) / "model.safetensors"))
     model = OneEncoder(net, len(conflict.stance_labels), len(parties))
     learned = list(laid_out(read_split(ROOT / "data/corpus", "train"), tokenizer, config, parties))
     dev = list(laid_out(read_split(ROOT / "data/corpus", "dev"), tokenizer, config, parties))
